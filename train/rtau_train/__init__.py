@@ -1,0 +1,1 @@
+"""Training code of rtau: data, losses, loops, evaluation and export."""

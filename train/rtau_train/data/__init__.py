@@ -1,0 +1,1 @@
+"""Readers of pictures, labels and points for training."""

@@ -1,0 +1,1 @@
+"""Portraits that perform exactly known Action Units."""

@@ -1,0 +1,135 @@
+"""What a puppet performs: which AUs, how strongly, with what nuisance motion.
+
+A performance is drawn as one activation per AU and side in 0..1, where 1 is the
+strongest believable form of that AU, and turned into the rig's blendshape
+coefficients by `RECIPES`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+AUS: tuple[int, ...] = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 24, 25, 26, 43)
+
+
+def _both(**shapes: float) -> dict[str, float]:
+    return {f"{name}_{side}": value for name, value in shapes.items() for side in "LR"}
+
+
+#: Blendshape coefficients of each AU at activation 1. Several are below the shape's own
+#: maximum because the shape's extreme looks like no face (10, 12, 17, 20).
+RECIPES: dict[int, dict[str, float]] = {
+    1: _both(browInnerUp=1.0),
+    2: _both(browOuterUp=1.0),
+    4: _both(browDown=1.0),
+    5: _both(eyeWide=1.0),
+    6: _both(cheekRaiser=0.9, cheekSquint=0.7, eyeSquint=0.15),
+    7: _both(eyeSquint=1.1, eyeBlink=0.14),
+    9: _both(noseSneer=1.0, mouthUpperUp=-0.45),
+    10: _both(mouthUpperUp=0.7),
+    12: _both(mouthSmile=0.9),
+    14: _both(mouthDimple=1.0),
+    15: _both(mouthFrown=1.0),
+    17: {"mouthShrugLower": 0.7},
+    20: _both(mouthStretch=0.72, mouthDimple=0.315, mouthSmile=0.16),
+    23: _both(mouthPress=0.6) | {"mouthRollLower": 0.35, "mouthRollUpper": 0.35},
+    24: _both(mouthPress=1.0),
+    25: _both(mouthLowerDown=0.35, mouthUpperUp=0.15) | {"jawOpen": 0.12},
+    26: {"jawOpen": 0.45},
+    43: _both(eyeBlink=1.0),
+}
+
+#: Combinations that faces make, drawn as often as single AUs.
+PROTOTYPES: tuple[tuple[int, ...], ...] = (
+    (6, 12), (6, 12, 25), (12, 25), (6, 12, 25, 26), (1, 4, 15), (1, 4, 15, 17), (1, 2, 5, 26),
+    (1, 2, 5, 25), (4, 7, 24), (4, 7, 23), (4, 5, 7, 23), (9, 10, 17), (9, 10, 25), (4, 9),
+    (1, 2, 4, 20, 25), (1, 2, 4, 5, 20, 25), (12, 14), (15, 17), (17, 24), (1, 2), (4, 7), (14, 24),
+)
+
+#: Pairs that one face can't show at once, or whose geometry collides.
+_FORBIDDEN = (({5}, {43}), ({17, 23, 24}, {25, 26}), ({10}, {17, 23, 24}))
+
+
+@dataclass(frozen=True)
+class Performance:
+    """One drawn expression.
+
+    Attributes:
+        activation: float32 [18, 2], per AU of `AUS` and side (subject's left, right), 0..1.
+        shapes: rig blendshape coefficients, nuisance motion included.
+    """
+
+    activation: np.ndarray
+    shapes: dict[str, float]
+
+
+def draw(rng: np.random.Generator, shape_names: list[str]) -> Performance:
+    """Draw an expression: neutral, one AU, a prototype or a random few."""
+    aus = _draw_aus(rng)
+    level = {au: _draw_level(rng) for au in aus}
+    sides = _draw_sides(rng)
+    activation = np.zeros((len(AUS), 2), np.float32)
+    shapes: dict[str, float] = {}
+    for au, value in level.items():
+        per_side = np.clip(value * sides * rng.uniform(0.92, 1.08, 2), 0, 1)
+        if au in (17, 25, 26):  # the jaw and the chin boss have no sides
+            per_side[:] = value
+        activation[AUS.index(au)] = per_side
+        for name, weight in RECIPES[au].items():
+            side = {"L": per_side[0], "R": per_side[1]}.get(name[-1] if name[-2:-1] == "_" else "", per_side.max())
+            shapes[name] = shapes.get(name, 0.0) + weight * float(side)
+    for name, value in _nuisance(rng, aus, shape_names).items():
+        shapes[name] = shapes.get(name, 0.0) + value
+    return Performance(activation, {name: float(np.clip(v, -0.6, 1.15)) for name, v in shapes.items()})
+
+
+def _draw_aus(rng: np.random.Generator) -> list[int]:
+    kind = rng.random()
+    if kind < 0.18:
+        aus: list[int] = []
+    elif kind < 0.45:
+        aus = [AUS[rng.integers(len(AUS))]]
+    elif kind < 0.78:
+        aus = list(PROTOTYPES[rng.integers(len(PROTOTYPES))])
+        if rng.random() < 0.35:
+            aus.append(AUS[rng.integers(len(AUS))])
+    else:
+        aus = [int(a) for a in rng.choice(AUS, rng.integers(2, 5), replace=False)]
+    aus = list(dict.fromkeys(aus))
+    for first, second in _FORBIDDEN:
+        if first & set(aus) and second & set(aus):
+            aus = [a for a in aus if a not in second]
+    return aus
+
+
+def _draw_level(rng: np.random.Generator) -> float:
+    return float(rng.uniform(0.04, 0.35) if rng.random() < 0.4 else rng.uniform(0.35, 1.0))
+
+
+def _draw_sides(rng: np.random.Generator) -> np.ndarray:
+    if rng.random() >= 0.1:
+        return np.ones(2)
+    weak = rng.uniform(0.0, 0.4)
+    return np.array([1.0, weak]) if rng.random() < 0.5 else np.array([weak, 1.0])
+
+
+def _nuisance(rng: np.random.Generator, aus: list[int], shape_names: list[str]) -> dict[str, float]:
+    """Motion that is no AU: gaze, a lid that hangs a little, speech, small noise everywhere."""
+    extra: dict[str, float] = {}
+    if 5 not in aus and 43 not in aus:
+        extra |= _both(eyeBlink=float(rng.uniform(0, 0.25)))
+    if not {17, 23, 24, 25, 26} & set(aus) and rng.random() < 0.2:
+        extra["jawOpen"] = float(rng.uniform(0, 0.08))
+    for name in shape_names:
+        if rng.random() < 0.15 and not name.startswith(("eyeBlink", "jaw", "Pupil", "eyeLook")):
+            extra[name] = extra.get(name, 0.0) + float(rng.uniform(0, 0.04))
+    if rng.random() < 0.5:
+        sideways, vertical = rng.normal(0, 0.3, 2)
+        inward, outward = ("In", "Out") if sideways > 0 else ("Out", "In")
+        look = float(min(abs(sideways), 0.7))
+        extra[f"eyeLook{inward}_L"] = look
+        extra[f"eyeLook{outward}_R"] = look
+        extra |= _both(**{"eyeLookUp" if vertical > 0 else "eyeLookDown": float(min(abs(vertical), 0.5))})
+    return {name: value for name, value in extra.items() if name in set(shape_names)}
