@@ -1,0 +1,54 @@
+"""68 points, a face-presence score and head pose, from a square around a face."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+#: The square of the network's crop, as a multiple of the larger side of the points' box.
+REGION_SCALE = 1.35
+
+
+@dataclass(frozen=True)
+class Marks:
+    """Landmarks of N regions of one picture.
+
+    Attributes:
+        points: float32 [N, 68, 2], x, y in picture pixels (pixel centres at integers).
+        presence: float32 [N], probability 0..1 that the region holds a face.
+        pose: float32 [N, 3], yaw, pitch, roll in radians, signs as in `rtau.types.Faces`.
+    """
+
+    points: np.ndarray
+    presence: np.ndarray
+    pose: np.ndarray
+
+
+class Landmarker(Protocol):
+    """Anything that finds 68 points in regions of a picture."""
+
+    name: str
+
+    def __call__(self, image: np.ndarray, regions: np.ndarray) -> Marks:
+        """Landmarks in regions float [N, 4] (centre x, y, side, roll) of a uint8 RGB picture."""
+
+
+def region_of_points(points: np.ndarray, scale: float = REGION_SCALE) -> np.ndarray:
+    """The upright square of a face from its points [68, 2]: float32 [4], centre x, y, side, roll."""
+    right_eye, left_eye = points[36:42].mean(0), points[42:48].mean(0)
+    dx, dy = left_eye - right_eye
+    roll = float(np.arctan2(dy, dx))
+    cosine, sine = np.cos(roll), np.sin(roll)
+    upright = points @ np.array([[cosine, -sine], [sine, cosine]])
+    low, high = upright.min(0), upright.max(0)
+    centre = np.array([[cosine, -sine], [sine, cosine]]) @ ((low + high) / 2)
+    return np.array([*centre, scale * float((high - low).max()), roll], np.float32)
+
+
+def region_of_box(box: np.ndarray, scale: float = 1.25) -> np.ndarray:
+    """The level square of a detector's box [4] (left, top, right, bottom): float32 [4]."""
+    left, top, right, bottom = (float(v) for v in box)
+    side = scale * max(right - left, bottom - top)
+    return np.array([(left + right) / 2, (top + bottom) / 2, side, 0.0], np.float32)
