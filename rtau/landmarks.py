@@ -7,6 +7,10 @@ from typing import Protocol
 
 import numpy as np
 
+from .backends import Runner
+from .crop import apply, invert, region_matrix, warp
+from .store import Weights
+
 #: The square of the network's crop, as a multiple of the larger side of the points' box.
 REGION_SCALE = 1.35
 
@@ -52,3 +56,33 @@ def region_of_box(box: np.ndarray, scale: float = 1.25) -> np.ndarray:
     left, top, right, bottom = (float(v) for v in box)
     side = scale * max(right - left, bottom - top)
     return np.array([(left + right) / 2, (top + bottom) / 2, side, 0.0], np.float32)
+
+
+class LandmarkReader:
+    """rtau's own landmark network.
+
+    Args:
+        weights: the "landmarks" entry of the manifest.
+        runner: the network, ready to run.
+    """
+
+    name = "rtau"
+
+    def __init__(self, weights: Weights, runner: Runner) -> None:
+        self._size = int(weights.facts["config"]["size"])
+        self._runner = runner
+
+    def __call__(self, image: np.ndarray, regions: np.ndarray) -> Marks:
+        if not len(regions):
+            return Marks(np.zeros((0, 68, 2), np.float32), np.zeros(0, np.float32), np.zeros((0, 3), np.float32))
+        matrices = [region_matrix(region, self._size) for region in regions]
+        crops = np.stack([warp(image, matrix, self._size) for matrix in matrices])
+        points, logit, pose = self._runner(crops)
+        points = np.stack([apply(invert(m), p) for m, p in zip(matrices, points, strict=True)])
+        # The network sees an upright crop; the head's roll is the crop's plus what is left.
+        pose = pose + np.array([[0.0, 0.0, region[3]] for region in regions])
+        presence = 1 / (1 + np.exp(-np.clip(logit, -40, 40)))
+        return Marks(points.astype(np.float32), presence.astype(np.float32), pose.astype(np.float32))
+
+    region_of_points = staticmethod(region_of_points)
+    region_of_box = staticmethod(region_of_box)

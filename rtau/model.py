@@ -10,10 +10,16 @@ intensity are two readings of one score.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from .errors import RtauError
+
+if TYPE_CHECKING:
+    from .store import Weights
 
 #: Intensity grades A..E.
 GRADES = 5
@@ -263,3 +269,35 @@ class LandmarkNet(nn.Module):
 def normalize(pixels: Tensor) -> Tensor:
     """RGB 0..255 to about -1..1."""
     return (pixels - 127.5) / 64.0
+
+
+def build(weights: Weights) -> nn.Module:
+    """The network of a weight file, ready for inference.
+
+    Raises:
+        RtauError: the file does not fit the network that its manifest describes.
+    """
+    from safetensors.torch import load_file
+
+    kinds = {"au": (DeployedAuNet, AuConfig), "landmarks": (LandmarkNet, LandmarkConfig)}
+    kind, config = kinds[weights.facts["kind"]]
+    net = kind(config.from_dict(weights.facts["config"]))
+    try:
+        net.load_state_dict(load_file(weights.check()))
+    except (RuntimeError, ValueError) as error:
+        raise RtauError(f"{weights.path} does not fit this version of rtau: {str(error).splitlines()[0]}") from None
+    return net.eval()
+
+
+def load_model(name: str = "au") -> nn.Module:
+    """A shipped network as a plain torch module: "au" or "landmarks".
+
+    "au" maps float32 [N, 3, S, S] crops (`rtau.crop.align`, RGB 0..255) to presence [N, C] 0..1
+    and intensity [N, C] 0..5.
+
+    Raises:
+        RtauError: no such weights, or they are missing or damaged.
+    """
+    from .store import find_weights
+
+    return build(find_weights(name))

@@ -29,7 +29,7 @@ class AuTask:
     """Batches, loss and validation of the AU network."""
 
     def __init__(self, recipe: Recipe) -> None:
-        self.config = AuConfig(AUS, **{k: tuple(v) if isinstance(v, list) else v for k, v in recipe.model.items()})
+        self.config = self.config_of(recipe)
         renders = load_renders(recipe.renders, "train", recipe.most_per_person)
         self.images, self.points = renders.images, renders.facts["points"]
         self.intensity, self.known = label(renders)
@@ -39,6 +39,11 @@ class AuTask:
         #: Rare AUs' positives count more, by the root of their rarity.
         self.positive_weight = torch.from_numpy(np.sqrt((1 - rare) / np.maximum(rare, 1e-3))).float().clamp(max=5)
         self.checks = self._check(load_renders(recipe.renders, "validation", recipe.options.get("checked", 100)))
+
+    @staticmethod
+    def config_of(recipe: Recipe) -> AuConfig:
+        """The network that a recipe builds."""
+        return AuConfig.from_dict({"aus": AUS, **recipe.model})
 
     def batch(self, rng: np.random.Generator, count: int) -> dict[str, Tensor]:
         """`count` aligned crops with graded labels."""
@@ -64,12 +69,8 @@ class AuTask:
         loss = (each * known * grade_weight).sum() / (2 * known.sum().clamp(min=1))
         return loss, {"loss": loss.item()}
 
-    def _check(self, renders: Renders):
-        rng = np.random.default_rng(5)
-        size = self.config.size
-        crops = np.stack([warp(image, similarity(misplace(points, rng)[None], size)[0], size)
-                          for image, points in zip(renders.images, renders.facts["points"], strict=True)])
-        return crops, *label(renders)
+    def _check(self, renders: Renders) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return crops_of(renders, self.config.size, seed=5), *label(renders)
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module) -> dict[str, float]:
@@ -89,6 +90,13 @@ class AuTask:
         iccs = [icc31(intensity[known[:, i], i], expected[known[:, i], i]) for i in range(len(AUS))]
         figures = {"auc": float(np.nanmean(list(areas.values()))), "icc": float(np.nanmean(iccs))}
         return {**figures, **areas, "score": figures["auc"] + 0.5 * figures["icc"]}
+
+
+def crops_of(renders: Renders, size: int, seed: int) -> np.ndarray:
+    """Aligned crops uint8 [N, S, S, 3] of rendered faces, from points with a landmark network's error."""
+    rng = np.random.default_rng(seed)
+    return np.stack([warp(image, similarity(misplace(points, rng)[None], size)[0], size)
+                     for image, points in zip(renders.images, renders.facts["points"], strict=True)])
 
 
 def misplace(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:

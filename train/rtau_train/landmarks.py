@@ -39,7 +39,7 @@ class LandmarkTask:
     """Batches, loss and validation of the landmark network."""
 
     def __init__(self, recipe: Recipe) -> None:
-        self.config = LandmarkConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in recipe.model.items()})
+        self.config = LandmarkConfig.from_dict(recipe.model)
         self.model: nn.Module = LandmarkNet(self.config)
         renders = load_renders(recipe.renders, "train", recipe.most_per_person)
         self.images, self.points = renders.images, renders.facts["points"]

@@ -196,6 +196,21 @@ def open_task(recipe: Recipe) -> Task:
     raise ValueError(f"unknown task {recipe.task!r}; known are au, landmarks")
 
 
+def train_recipe(path: Path, changes: tuple[str, ...], folder: Path) -> dict[str, float]:
+    """Train what a recipe file says, or continue, in a run folder; returns the best validation figures.
+
+    Raises:
+        ValueError: the recipe is wrong. OSError: it, or the data it names, can't be read.
+        FloatingPointError: the loss became NaN.
+    """
+    recipe = read_recipe(path, changes)
+    folder.mkdir(parents=True, exist_ok=True)
+    facts = json.dumps(dataclasses.asdict(recipe), default=str, indent=2)
+    (folder / "config.json").write_text(facts, encoding="utf-8")
+    torch.manual_seed(recipe.loop.seed)
+    return train(open_task(recipe), recipe.loop, folder)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train a network from a recipe.")
     parser.add_argument("recipe", type=Path)
@@ -203,12 +218,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True, help="the run's folder; an unfinished run goes on")
     args = parser.parse_intermixed_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    recipe = read_recipe(args.recipe, tuple(args.changes))
-    args.run.mkdir(parents=True, exist_ok=True)
-    facts = json.dumps(dataclasses.asdict(recipe), default=str, indent=2)
-    (args.run / "config.json").write_text(facts, encoding="utf-8")
-    torch.manual_seed(recipe.loop.seed)
-    print(train(open_task(recipe), recipe.loop, args.run))
+    print(train_recipe(args.recipe, tuple(args.changes), args.run))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,154 @@
+"""From frames to Action Unit scores: the library's main object."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from .au import AUS
+from .backends import Runner, open_backend
+from .crop import align
+from .detect import Detector, open_detector
+from .landmarks import Landmarker, LandmarkReader, Marks
+from .quality import assess
+from .smooth import ON, Smoother
+from .stopwatch import Stopwatch
+from .store import Weights, find_weights
+from .track import Tracker
+from .types import Faces, Frame, Scores
+
+
+class Analyzer:
+    """Finds the faces of each frame and reads their Action Units.
+
+        analyzer = Analyzer()
+        for frame in open_source("video.mp4"):
+            scores = analyzer(frame)
+
+    Frames must come in the order of their times; faces keep their ids and scores are smoothed
+    from one frame to the next. The networks are made ready at the first frame, or by `prepare`.
+
+    Args:
+        aus: AU numbers to report, all by default.
+        detector: a name of `rtau.detect.DETECTORS`, or an object like one.
+        detector_model: model file of a detector that needs one (yunet).
+        landmarks: "rtau", "fan" or an object like a `Landmarker`.
+        backend, device: see `rtau.backends.open_backend`.
+        smooth: "one-euro" or "off".
+        max_faces: how many faces to follow at most.
+        threads: CPU threads of the networks, the engine's choice when None.
+
+    Raises:
+        UsageError: a name that does not exist, or an engine that can't be had.
+        RtauError: weights missing or damaged.
+    """
+
+    def __init__(self, *, aus: tuple[int, ...] = AUS, detector: str | Detector = "auto",
+                 detector_model: Path | None = None, landmarks: str | Landmarker = "rtau", backend: str = "auto",
+                 device: str = "auto", smooth: str = "one-euro", max_faces: int = 16,
+                 threads: int | None = None) -> None:
+        self.aus = tuple(aus)
+        self.watch = Stopwatch()
+        self._detector, self._detector_model, self._landmarks = detector, detector_model, landmarks
+        self._backend, self._device, self._threads = backend, device, threads
+        self._max_faces = max_faces
+        self._smoother = Smoother(self.aus, smooth)
+        self._weights = find_weights("au")
+        self._runner: Runner | None = None
+        self._tracker: Tracker | None = None
+
+    def prepare(self) -> Analyzer:
+        """Load the networks now; the first frame does it otherwise."""
+        if self._tracker is not None:
+            return self
+        runner = open_backend(self._weights, self._backend, self._device, threads=self._threads)
+        detector = self._detector
+        if isinstance(detector, str):
+            detector = open_detector(detector, model=self._detector_model)
+        self.detector_name = detector.name
+        tracker = Tracker(_Timed(detector, self.watch), _TimedMarks(self._open_landmarks(), self.watch),
+                          max_faces=self._max_faces)
+        self._runner, self._tracker = runner, tracker
+        return self
+
+    @property
+    def backend(self) -> str:
+        """What runs the networks, e.g. "openvino/cpu f32"."""
+        self.prepare()
+        assert self._runner is not None
+        return self._runner.name
+
+    @property
+    def weights(self) -> Weights:
+        """The AU weights in use."""
+        return self._weights
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What a results file should say of how it was made."""
+        self.prepare()
+        return {"weights": {"file": self._weights.path.name, "sha256": self._weights.sha256},
+                "backend": self.backend, "detector": self.detector_name,
+                "landmarks": self._landmarks if isinstance(self._landmarks, str) else self._landmarks.name,
+                "smoothing": self._smoother.settings, "max_faces": self._max_faces}
+
+    def __call__(self, frame: Frame) -> Scores:
+        """Scores of every face in the frame; `raw` holds them before smoothing."""
+        self.prepare()
+        assert self._tracker is not None
+        faces = self._tracker(frame)
+        scores = self._read(frame, faces)
+        with self.watch("smooth"):
+            return self._smoother(frame, scores)
+
+    def _read(self, frame: Frame, faces: Faces) -> Scores:
+        if not len(faces):
+            return Scores.none(self.aus)
+        assert self._runner is not None
+        with self.watch("crop"):
+            crops = align(frame.image, faces.landmarks, int(self._weights.facts["config"]["size"]))
+            quality, assessable = assess(frame, faces, crops, self.aus)
+        with self.watch("action units"):
+            presence, intensity = self._runner(crops)
+        known = tuple(self._weights.facts["aus"])
+        columns = [known.index(au) for au in self.aus]
+        presence = np.where(assessable, presence[:, columns], np.nan).astype(np.float32)
+        intensity = np.where(assessable, np.clip(intensity[:, columns], 0, 5), np.nan).astype(np.float32)
+        return Scores(self.aus, faces, presence, intensity, np.nan_to_num(presence) >= ON, assessable, quality)
+
+    def _open_landmarks(self) -> Landmarker:
+        if not isinstance(self._landmarks, str):
+            return self._landmarks
+        if self._landmarks == "fan":
+            from .fan import Fan
+            return Fan(device=self._device)
+        if self._landmarks != "rtau":
+            from .errors import UsageError
+            raise UsageError(f"unknown landmarks {self._landmarks!r}: choose from rtau, fan")
+        weights = find_weights("landmarks")
+        return LandmarkReader(weights, open_backend(weights, self._backend, self._device, threads=self._threads))
+
+
+class _Timed:
+    """A detector whose seconds are counted."""
+
+    def __init__(self, detector: Detector, watch: Stopwatch) -> None:
+        self.name, self._detector, self._watch = detector.name, detector, watch
+
+    def __call__(self, image: np.ndarray, **options) -> tuple[np.ndarray, np.ndarray]:
+        with self._watch("detect"):
+            return self._detector(image, **options)
+
+
+class _TimedMarks:
+    """A landmarker whose seconds are counted."""
+
+    def __init__(self, landmarker: Landmarker, watch: Stopwatch) -> None:
+        self.name, self._landmarker, self._watch = landmarker.name, landmarker, watch
+        self.region_of_points = landmarker.region_of_points
+        self.region_of_box = landmarker.region_of_box
+
+    def __call__(self, image: np.ndarray, regions: np.ndarray) -> Marks:
+        with self._watch("landmarks"):
+            return self._landmarker(image, regions)

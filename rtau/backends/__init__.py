@@ -1,0 +1,87 @@
+"""How a network runs: one small interface, several engines behind it.
+
+`open_backend` picks one; the rest of rtau only sees `Runner`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Literal, Protocol
+
+import numpy as np
+
+from ..errors import UsageError
+from ..store import Weights
+
+BackendName = Literal["auto", "openvino", "torch"]
+BACKENDS: tuple[str, ...] = ("auto", "openvino", "torch")
+
+
+class Runner(Protocol):
+    """A network ready to run.
+
+    Attributes:
+        name: engine, device and precision for people to read, e.g. "openvino/cpu f32".
+    """
+
+    name: str
+
+    def __call__(self, crops: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Outputs (float32, N rows each) of uint8 crops [N, S, S, 3], RGB; N may be 0."""
+
+
+def choose(name: str, device: str) -> tuple[str, str]:
+    """Resolve "auto" to an engine and a device.
+
+    On a CPU OpenVINO where it is installed, else torch; on an NVIDIA GPU torch.
+
+    Raises:
+        UsageError: an unknown name, or a pair that does not exist.
+    """
+    if name not in BACKENDS:
+        raise UsageError(f"unknown backend {name!r}: choose from {', '.join(BACKENDS)}")
+    if device not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"unknown device {device!r}: choose from auto, cpu, cuda")
+    if name == "openvino" and device == "cuda":
+        raise UsageError("the openvino backend runs on the CPU: leave --device out, or choose --backend torch")
+    if device == "auto":
+        device = "cuda" if name != "openvino" and _cuda_ready() else "cpu"
+    if name == "auto":
+        has_openvino = importlib.util.find_spec("openvino") is not None
+        name = "openvino" if device == "cpu" and has_openvino else "torch"
+    return name, device
+
+
+def open_backend(weights: Weights, name: str = "auto", device: str = "auto", *, threads: int | None = None) -> Runner:
+    """Make a network ready to run.
+
+    Args:
+        weights: which network.
+        name: one of `BACKENDS`.
+        device: "auto", "cpu" or "cuda".
+        threads: CPU threads, the engine's own choice when None.
+
+    Raises:
+        UsageError: the engine or the device is unknown or can't be had here.
+        RtauError: the weights are missing or damaged.
+    """
+    engine, place = choose(name, device)
+    if engine == "openvino":
+        from .openvino import OpenVinoRunner
+        return OpenVinoRunner(weights, threads=threads)
+    from .torch import TorchRunner
+    return TorchRunner(weights, device=place, threads=threads)
+
+
+def _cuda_ready() -> bool:
+    """Whether an NVIDIA driver is loaded and torch can use it; the driver is asked first, as torch is slow to load."""
+    from pathlib import Path
+    if not (Path("/proc/driver/nvidia/version").exists() or Path("/dev/nvidiactl").exists() or _on_windows()):
+        return False
+    import torch
+    return torch.cuda.is_available()
+
+
+def _on_windows() -> bool:
+    import sys
+    return sys.platform == "win32"

