@@ -7,6 +7,7 @@ place.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -207,7 +208,7 @@ def open_live(what: int | str | Path, *, size: tuple[int, int] | None = None, fp
     if is_camera(what):
         return Newest(Camera(str(what), size=size, fps=fps).open())
     path = Path(str(what))
-    if path.is_dir() or (path.is_file() and is_picture(path)):
+    if os.path.isdir(path) or (os.path.isfile(path) and is_picture(path)):
         raise InputError(f"{path} can't be played as if live; give a camera, a URL or a video, or use: "
                          f"rtau process {path}")
     return Newest(Paced(open_source(path)))

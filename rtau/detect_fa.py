@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import importlib
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import cv2
 import numpy as np
@@ -90,12 +91,12 @@ class FaceAlignmentDetector(ResizedSearch):
                 raise UsageError(f"blazeface has a network for a width of 128 and one for 256, not {self.widths}")
             options["back_model"] = self.widths == (256,)
             files = _BLAZEFACE_BACK if options["back_model"] else _BLAZEFACE_FRONT
-        module = _import(name)
+        module, build = _import(name)
         _check_device(name, device)
         for argument, file in files.items():
             options[argument] = str(_locate(module, file, model, argument))
         try:
-            self._network = module.FaceDetector(device=device, verbose=False, **options)
+            self._network = build(device=device, verbose=False, **options)
         except ImportError as error:
             raise RtauError(f"the detector {name} needs {error.name or 'onnxruntime'}: "
                             f"pip install {error.name or 'onnxruntime'}") from error
@@ -119,7 +120,8 @@ class FaceAlignmentDetector(ResizedSearch):
         return faces
 
 
-def _import(name: str) -> ModuleType:
+def _import(name: str) -> tuple[ModuleType, Callable[..., Any]]:
+    """The package's module of a detector, which holds its URLs, and the detector's class."""
     try:
         importlib.import_module("face_alignment")
     except ImportError as error:
@@ -127,14 +129,14 @@ def _import(name: str) -> ModuleType:
                         "pip install face-alignment") from error
     try:
         module = importlib.import_module(f"face_alignment.detection.{name}.{name}_detector")
-        module.FaceDetector = importlib.import_module(f"face_alignment.detection.{name}").FaceDetector
+        build = importlib.import_module(f"face_alignment.detection.{name}").FaceDetector
     # A torchvision built for another torch raises RuntimeError.
     except (ImportError, RuntimeError) as error:
         missing = getattr(error, "name", None)
         raise RtauError(f"the detector {name} of the installed face-alignment does not load ({_first_line(error)}): "
                         + (f"pip install {missing.split('.')[0]}, " if missing and "face_alignment" not in missing
                            else "") + "upgrade face-alignment, or choose another detector") from error
-    return module
+    return module, build
 
 
 def _check_device(name: str, device: str) -> None:

@@ -51,11 +51,16 @@ def region_of_points(points: np.ndarray, scale: float = REGION_SCALE) -> np.ndar
     return np.array([*centre, scale * float((high - low).max()), roll], np.float32)
 
 
-def region_of_box(box: np.ndarray, scale: float = 1.25) -> np.ndarray:
-    """The level square of a detector's box [4] (left, top, right, bottom): float32 [4]."""
+def region_of_box(box: np.ndarray) -> np.ndarray:
+    """The level square of a detector's box [4] (left, top, right, bottom): float32 [4].
+
+    Such boxes reach from about the hairline to the chin (`rtau.detect`), the points only from the
+    brows, so their square lies lower.
+    """
     left, top, right, bottom = (float(v) for v in box)
-    side = scale * max(right - left, bottom - top)
-    return np.array([(left + right) / 2, (top + bottom) / 2, side, 0.0], np.float32)
+    height = bottom - top
+    side = 1.05 * max(height, 1.25 * (right - left))
+    return np.array([(left + right) / 2, bottom - 0.38 * height, side, 0.0], np.float32)
 
 
 class LandmarkReader:

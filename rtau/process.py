@@ -206,7 +206,9 @@ def _sinks(job: Job, analyzer: Analyzer, options: Options) -> list[Sink]:
     sinks: list[Sink] = [CsvSink(job.out, analyzer.aus, columns=options.columns,
                                  with_input=job.pictures and len(job.paths) > 1, overwrite=options.overwrite)]
     if job.overlay is not None:
-        sinks.append(open_overlay(job.overlay, pictures=job.pictures, overwrite=options.overwrite))
+        # A name that ends with a slash asks for one picture per picture.
+        name = f"{job.overlay}/" if job.pictures and len(job.paths) > 1 else job.overlay
+        sinks.append(open_overlay(name, overwrite=options.overwrite))
     return sinks
 
 

@@ -300,7 +300,7 @@ def open_source(what: str | int | Path, *, start: float | None = None, end: floa
         return (Stream(str(what)) if is_url(what) else Camera(str(what))).open()
 
     path = Path(str(what))
-    if path.is_dir():
+    if os.path.isdir(path):
         inside = _media_in(path)
         pictures = [one for one in inside if is_picture(one)]
         if len(pictures) < len(inside):

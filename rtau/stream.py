@@ -67,9 +67,10 @@ class Stream(Live):
             return False
         try:
             self._stream = video_stream(self._container, self.name)
-        except InputError:
+        except InputError as error:
+            self._fault = str(error).removeprefix(f"{self.name} ")
             self._release()
-            raise
+            return False
         self.live = not self._container.duration
         self.size = (self._stream.width, self._stream.height) if self._stream.width else None
         self.fps = nominal_rate(self._stream)
@@ -80,13 +81,16 @@ class Stream(Live):
         for packet in self._container.demux(self._stream):
             if self._closing.is_set():
                 return
+            if not packet.size:
+                continue  # it would tell the decoder that all is over
             try:
-                frames = self._stream.decode(packet if packet.size else None)
+                frames = self._stream.decode(packet)
             except av.FFmpegError as error:
                 self._bad += 1
                 logger.debug("%s: %s", self.name, error)
                 continue
             yield from frames
+        yield from self._stream.decode(None)
 
     def _read(self) -> Iterator[Frame]:
         begun: float | None = None

@@ -78,7 +78,12 @@ def nominal_rate(stream: av.VideoStream) -> float | None:
 
 def _turn(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
     """How to make the picture upright: swap rows with columns, then flip left-right, then flip up-down."""
-    matrix = frame.side_data.get("DISPLAYMATRIX")
+    try:
+        matrix = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:
+        # PyAV 18 gives no side data at all if it does not know one kind (EXIF); what is lost so is mirroring only.
+        return {90: (True, False, True), -90: (True, True, False), 180: (False, True, True),
+                -180: (False, True, True)}.get(frame.rotation, (False, False, False))
     if matrix is None:
         return False, False, False
     a, b, _, c, d, *_ = np.frombuffer(bytes(matrix), np.int32).tolist()

@@ -50,6 +50,12 @@ def committed() -> list[Path]:
     return [path for path in files if path.is_file()]
 
 
+def packed_files() -> list[Path]:
+    """The files that an installation should have."""
+    folders = [ROOT / name for name in ("rtau", "weights", "train/rtau_train", "train/recipes")]
+    return [path for path in committed() if any(path.is_relative_to(folder) for folder in folders)]
+
+
 def run(*command: str | Path, cwd: Path, **variables: str) -> subprocess.CompletedProcess:
     """Run a command with the checkout out of reach of its imports."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | variables
@@ -68,20 +74,20 @@ def code_blocks(marker: str) -> list[str]:
 
 def test_every_package_folder_is_listed(setup_arguments: dict) -> None:
     homes = {ROOT / folder for folder in setup_arguments["package_dir"].values()}
-    found = {path.parent for path in committed()
-             if path.suffix == ".py" and path.relative_to(ROOT).parts[:2] in {("rtau", path.relative_to(ROOT).parts[1]),
-                                                                             ("train", "rtau_train")}}
+    found = {path.parent for path in packed_files() if path.suffix == ".py"}
     assert found and found <= homes, f"not in setup.py: {sorted(found - homes)}"
     assert set(setup_arguments["packages"]) == set(setup_arguments["package_dir"])
     assert all(home.is_dir() for home in homes)
 
 
 def test_every_data_file_is_packed(setup_arguments: dict) -> None:
-    for package, folder in setup_arguments["package_dir"].items():
-        patterns = setup_arguments["package_data"].get(package, [])
-        for path in committed():
-            if path.parent == ROOT / folder and path.suffix != ".py":
-                assert any(path.match(pattern) for pattern in patterns), f"{path.name} of {package} is not in package_data"
+    patterns = {ROOT / folder: setup_arguments["package_data"].get(package, [])
+                for package, folder in setup_arguments["package_dir"].items()}
+    data = [path for path in packed_files() if path.suffix != ".py"]
+    assert data
+    for path in data:
+        found = any(path.match(pattern) for pattern in patterns.get(path.parent, []))
+        assert found, f"{path.relative_to(ROOT)} is not in setup.py's package_data"
 
 
 def third_party_imports(folder: Path) -> set[str]:

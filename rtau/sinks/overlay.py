@@ -65,7 +65,7 @@ class OverlaySink:
         OutputError: the suffix is unknown; on entering or writing: the file exists or can't be written.
     """
 
-    def __init__(self, path: str | Path, *, overwrite: bool = False, crf: int = 20, preset: str = "veryfast") -> None:
+    def __init__(self, path: str | Path, *, overwrite: bool = False, crf: int = 20, preset: str = "ultrafast") -> None:
         self.path = Path(path)
         if self.path.suffix.lower() not in VIDEO_FORMATS:
             raise OutputError(f"can't write a video named {self.path.name}: end it with {', '.join(VIDEO_FORMATS)}, "

@@ -23,13 +23,18 @@ _REASONS = {
 }
 
 
+def os_reason(error: OSError) -> str:
+    """Why it failed and what to do, in a few words."""
+    return _REASONS.get(error.errno or 0) or error.strerror or str(error)
+
+
 def output_error(path: Path, error: OSError) -> OutputError:
     """The one-line error for a failed write to `path`."""
-    reason = _REASONS.get(error.errno or 0) or error.strerror or str(error)
-    return OutputError(f"can't write {path}: {reason}")
+    return OutputError(f"can't write {path}: {os_reason(error)}")
 
 
 def exists_error(path: Path) -> OutputError:
+    """The error for a file that may not be replaced."""
     return OutputError(f"{path} exists already: pass --overwrite to replace it, or choose another name")
 
 

@@ -1,0 +1,95 @@
+"""A window that shows the pictures with their scores."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+
+import cv2
+
+from ..draw import Overlay
+from ..errors import OutputError
+from ..types import Frame, Scores, Status
+
+log = logging.getLogger(__name__)
+
+_NO_SCREEN = "no screen to open a window on: run it on a desktop, or write a video with --overlay out.mp4"
+
+
+class WindowSink:
+    """Shows the overlay in an OpenCV window; `q`, Esc or the window's own button close it.
+
+    After that `closed` is True and `write` does nothing: the caller decides whether to stop. All calls must
+    come from one thread, on macOS from the main one. Verified on Linux with a virtual screen only.
+
+    Args:
+        title: of the window.
+
+    Raises:
+        OutputError: on entering: there is no screen, or this OpenCV can't open windows.
+    """
+
+    def __init__(self, title: str = "rtau") -> None:
+        self.title = title
+        self.closed = False
+        self._overlay = Overlay()
+        self._open = False
+
+    def __enter__(self) -> WindowSink:
+        check_screen()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._open:
+            self._open = False
+            try:
+                cv2.destroyWindow(self.title)
+            except cv2.error:
+                log.debug("the window was gone already")
+
+    def write(self, frame: Frame, scores: Scores, status: Status | None = None) -> None:
+        """Show this frame and look at the keyboard; never waits."""
+        if self.closed:
+            return
+        if frame.still:
+            self._overlay.forget()
+        if not self._open:
+            self._open = True
+            cv2.namedWindow(self.title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+            width, height = frame.size
+            scale = min(1.0, 1280 / width, 800 / height) if max(width, height) >= 480 else 2.0
+            cv2.resizeWindow(self.title, round(width * scale), round(height * scale))
+        elif cv2.getWindowProperty(self.title, cv2.WND_PROP_VISIBLE) < 1:
+            self.closed = True
+            return
+        cv2.imshow(self.title, cv2.cvtColor(self._overlay(frame.image, scores, status), cv2.COLOR_RGB2BGR))
+        if cv2.pollKey() & 0xFF in (ord("q"), ord("Q"), 27):
+            self.closed = True
+
+
+def check_screen() -> None:
+    """Make sure that a window can be opened, without opening one in this process.
+
+    On Linux OpenCV's window library ends the whole process where it finds no screen, so a short-lived process
+    tries first.
+
+    Raises:
+        OutputError: no window can be opened.
+    """
+    if any("GUI:" in line and "NONE" in line for line in cv2.getBuildInformation().splitlines()):
+        raise OutputError("this OpenCV can't open windows: pip uninstall opencv-python-headless, "
+                          "then pip install --force-reinstall opencv-python")
+    if not sys.platform.startswith("linux"):
+        return
+    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        raise OutputError(_NO_SCREEN)
+    attempt = "import cv2; cv2.namedWindow('rtau'); cv2.destroyAllWindows()"
+    try:
+        done = subprocess.run([sys.executable, "-c", attempt], capture_output=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise OutputError(_NO_SCREEN) from error
+    if done.returncode != 0:
+        log.debug("trying a window failed: %s", done.stderr.decode(errors="replace"))
+        raise OutputError(_NO_SCREEN)
