@@ -13,7 +13,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import BinaryIO
 
-from rtau.errors import RtauError
+from .errors import RtauError
 
 logger = logging.getLogger(__name__)
 

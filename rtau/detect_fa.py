@@ -19,9 +19,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from rtau.cache import fetch
-from rtau.detect import ResizedSearch
-from rtau.errors import RtauError, UsageError
+from .cache import fetch
+from .detect import ResizedSearch
+from .errors import RtauError, UsageError
 
 
 @dataclass(frozen=True)
