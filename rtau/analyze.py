@@ -37,6 +37,8 @@ class Analyzer:
         backend, device: see `rtau.backends.open_backend`.
         smooth: "one-euro" or "off".
         max_faces: how many faces to follow at most.
+        detect_width: width, or several, at which a picture is searched (see `open_detector`); (320, 640)
+            finds more small faces and suits stills.
         threads: CPU threads of the networks, the engine's choice when None.
 
     Raises:
@@ -47,12 +49,12 @@ class Analyzer:
     def __init__(self, *, aus: tuple[int, ...] = AUS, detector: str | Detector = "auto",
                  detector_model: Path | None = None, landmarks: str | Landmarker = "rtau", backend: str = "auto",
                  device: str = "auto", smooth: str = "one-euro", max_faces: int = 16,
-                 threads: int | None = None) -> None:
+                 detect_width: int | tuple[int, ...] | None = None, threads: int | None = None) -> None:
         self.aus = tuple(aus)
         self.watch = Stopwatch()
         self._detector, self._detector_model, self._landmarks = detector, detector_model, landmarks
         self._backend, self._device, self._threads = backend, device, threads
-        self._max_faces = max_faces
+        self._max_faces, self._detect_width = max_faces, detect_width
         self._smoother = Smoother(self.aus, smooth)
         self._weights = find_weights("au")
         self._runner: Runner | None = None
@@ -65,7 +67,7 @@ class Analyzer:
         runner = open_backend(self._weights, self._backend, self._device, threads=self._threads)
         detector = self._detector
         if isinstance(detector, str):
-            detector = open_detector(detector, model=self._detector_model)
+            detector = open_detector(detector, model=self._detector_model, width=self._detect_width)
         self.detector_name = detector.name
         tracker = Tracker(_Timed(detector, self.watch), _TimedMarks(self._open_landmarks(), self.watch),
                           max_faces=self._max_faces)

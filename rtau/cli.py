@@ -234,7 +234,9 @@ def _run_jobs(jobs: list, failed: list[str], options, analysis: dict[str, Any], 
     results = []
     with JobProgress(len(jobs), shown=progress) as bar:
         for job in jobs:
-            result = run_job(job, _open_analyzer(**analysis), options, watch=bar.advance,
+            # A still is looked at once, so it is searched for small faces too.
+            widths = {"detect_width": (320, 640)} if job.pictures else {}
+            result = run_job(job, _open_analyzer(**analysis, **widths), options, watch=bar.advance,
                              begin=lambda source, job=job: bar.begin(job.name, source))
             results.append(result)
             if result.error:

