@@ -147,7 +147,7 @@ def live(what: str, window: bool, out: Path | None, record: Path | None, seconds
     rtau live --camera video.mp4 --window
     """
     _prepare_process(verbose)
-    from .live import LiveOptions, watch_live
+    from .watch import LiveOptions, watch_live
     from .sinks import check_columns
 
     options = LiveOptions(window=window, out=out, record=record, seconds=seconds, terminal=not no_terminal,

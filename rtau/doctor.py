@@ -234,7 +234,8 @@ def _weights() -> Iterator[Row]:
         except (RtauError, OSError) as error:
             yield Row(entry.name, entry.path.name, "missing", _first_line(error))
         else:
-            yield Row(entry.name, f"{entry.path.name}, {size / 1e6:.1f} MB", "ok", f"sha256 {entry.sha256[:12]} is right")
+            yield Row(entry.name, f"{entry.path.name}, {size / 1e6:.1f} MB", "ok",
+                      f"sha256 {entry.sha256[:12]} is right")
 
 
 def _detectors() -> Iterator[Row]:
@@ -275,10 +276,10 @@ def _cameras() -> Iterator[Row]:
 def _video() -> Iterator[Row]:
     import av
 
-    for name, mode, purpose in (("h264", "r", "read"), ("hevc", "r", "read"), ("vp9", "r", "read"), ("av1", "r", "read"),
-                                ("libx264", "w", "write"), ("mpeg4", "w", "write")):
+    readers = [("read", name) for name in ("h264", "hevc", "vp9", "av1")]
+    for purpose, name in [*readers, ("write", "libx264"), ("write", "mpeg4")]:
         try:
-            av.codec.Codec(name, mode)
+            av.codec.Codec(name, purpose[0])
             yield Row(f"{purpose} {name}", "yes", "ok")
         except ValueError:
             yield Row(f"{purpose} {name}", "no", "warn", f"PyAV {av.__version__} is built without it")

@@ -281,7 +281,7 @@ def _draw_panel(pen: Pen, scores: Scores, face: int, rect: Rect, layout: _Layout
             x = bar_left + round(length * grade / 5)
             pen.fill((x, bar[1], x + max(1, pen.px(1)), bar[3]), (24, 26, 30))
         pen.text(f"{value:.1f}", letter - pen.px(5), middle, _WHITE if present else _GREY, right=True)
-        pen.text(intensity_letter(value), letter, middle, _WHITE if present else _DIM, bold=True)
+        pen.text(intensity_letter(round(value, 1)), letter, middle, _WHITE if present else _DIM, bold=True)
 
 
 def _shown(scores: Scores, face: int, rows: int) -> list[int]:

@@ -1,96 +1,174 @@
-"""What `rtau live` does, as a library call: a camera into the terminal, a window and files."""
+"""What live sources share: trying again after a break, playing a file at its own pace, the newest frame winning."""
 
 from __future__ import annotations
 
+import logging
 import threading
-from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
-from rich.console import Console
+from .source import Reader, Source
+from .types import Frame
 
-from . import __version__
-from .analyze import Analyzer
-from .camera import open_live
-from .pipeline import Run
-from .sinks import CsvSink, Sink, TerminalSink, WindowSink, open_overlay, strongest_table, write_meta
-from .summary import Summary
+logger = logging.getLogger(__name__)
+
+#: Seconds to wait before each attempt to open a lost camera or stream again: five in about ten seconds.
+RETRIES = (0.5, 1.0, 2.0, 3.0, 4.0)
 
 
-@dataclass(frozen=True)
-class LiveOptions:
-    """What is shown and written of a live source.
+class Live(Reader):
+    """A live source that opens itself again when it breaks.
 
-    Attributes:
-        window: show the overlay in a window.
-        out: CSV to write.
-        record: overlay video to write.
-        seconds: stop after this time; None for until the source ends or the user stops it.
-        terminal: show bars in the terminal.
-        columns: extra column groups of the CSV.
-        overwrite: replace files that exist.
+    Args:
+        name: for people.
+        clock: seconds that only rise.
+        sleep: waits so many seconds; by default it also ends at `close`.
     """
 
-    window: bool = False
-    out: Path | None = None
-    record: Path | None = None
-    seconds: float | None = None
-    terminal: bool = True
-    columns: frozenset[str] = frozenset()
-    overwrite: bool = False
+    def __init__(self, name: str, *, clock: Callable[[], float] = time.monotonic,
+                 sleep: Callable[[float], object] | None = None) -> None:
+        super().__init__(name, live=True)
+        self._clock = clock
+        self._sleep = sleep or self._closing.wait
+        self._failures = 0
+
+    @abstractmethod
+    def _connect(self) -> bool:
+        """Open the device or address; whether it worked."""
+
+    def _again(self) -> bool:
+        """After a failed read: wait and open it anew, as often as `RETRIES` allows since the last good frame."""
+        while self._failures < len(RETRIES) and not self._closing.is_set():
+            pause = RETRIES[self._failures]
+            self._failures += 1
+            logger.info("%s gave nothing; opening it again in %g s", self.name, pause)
+            self._release()
+            self._sleep(pause)
+            if not self._closing.is_set() and self._connect():
+                return True
+        return False
 
 
-def watch_live(what: str, analyzer: Analyzer, options: LiveOptions, console: Console | None = None) -> int:
-    """Analyse a live source until it ends or the user stops it; print a summary.
+class Paced(Reader):
+    """A file played as if it were a camera: each frame comes when its time has come, late ones at once.
 
-    Returns:
-        Exit code: 0, or 1 if the source broke off.
-
-    Raises:
-        InputError: it can't be opened. OutputError: a file or a window can't be.
+    Args:
+        source: the file; its frames keep their times and get `captured`.
+        clock: seconds that only rise.
+        sleep: waits so many seconds; by default it also ends at `close`.
     """
-    console = console or Console()
-    sinks: list[Sink] = []
-    if options.window:
-        sinks.append(WindowSink())
-    if options.out is not None:
-        sinks.append(CsvSink(options.out, analyzer.aus, columns=options.columns, overwrite=options.overwrite))
-    if options.record is not None:
-        sinks.append(open_overlay(options.record, overwrite=options.overwrite))
-    # The networks are made ready before the camera runs, or its first frames would wait for them.
-    analyzer.prepare()
-    if options.terminal:
-        sinks.append(TerminalSink(console))
-    source = open_live(what)
-    summary = Summary()
-    run = Run(source, analyzer, sinks, summary.add)
-    with ExitStack() as stack:
-        if options.seconds is not None:
-            timer = threading.Timer(options.seconds, run.stop)
-            timer.daemon = True
-            timer.start()
-            stack.callback(timer.cancel)
+
+    def __init__(self, source: Source, *, clock: Callable[[], float] = time.monotonic,
+                 sleep: Callable[[float], object] | None = None) -> None:
+        super().__init__(source.name, live=True)
+        self._source = source
+        self._clock = clock
+        self._sleep = sleep or self._closing.wait
+        self.size, self.fps, self.expected = source.size, source.fps, source.expected
+
+    def open(self) -> Paced:
+        """Nothing to do: the file is open."""
+        return self
+
+    def _read(self) -> Iterator[Frame]:
+        begin: float | None = None
+        for frame in self._source:
+            if begin is None:
+                begin = self._clock() - frame.time
+            early = begin + frame.time - self._clock()
+            if early > 0:
+                self._sleep(early)
+            if self._closing.is_set():
+                break
+            # The moment it was due: what a slow reader adds is its own age.
+            yield replace(frame, captured=begin + frame.time)
+        self.damage = self._source.damage
+
+    def _release(self) -> None:
+        self._source.close()
+
+
+class Newest:
+    """The newest frame of a live source wins: a thread reads into a slot for one frame.
+
+    Iterating gives the frame that came last and waits for one that was not given yet; frames that a
+    newer one replaced are counted in `drops`. An error of the source is raised after the last frame.
+
+    Args:
+        source: what is read; closed with this.
+    """
+
+    live = True
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.name, self.size, self.fps = source.name, source.size, source.fps
+        self.expected: int | None = None
+        self.drops = 0
+        self._slot: Frame | None = None
+        self._ended = False
+        self._error: Exception | None = None
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    @property
+    def damage(self) -> str | None:
+        """What the source says was amiss."""
+        return self._source.damage
+
+    def __enter__(self) -> Newest:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        if self._thread is not None or self._closed:
+            raise RuntimeError(f"{self.name} was read or closed before; open it anew")
+        self._thread = threading.Thread(target=self._read, name="rtau-live", daemon=True)
+        self._thread.start()
+        return self._frames()
+
+    def _frames(self) -> Iterator[Frame]:
+        while True:
+            with self._changed:
+                # A time-out lets Ctrl-C through on every platform.
+                while self._slot is None and not self._ended and not self._closed:
+                    self._changed.wait(0.2)
+                frame, self._slot = self._slot, None
+                if frame is None or self._closed:
+                    break
+            yield frame
+        if self._error is not None and not self._closed:
+            raise self._error
+
+    def _read(self) -> None:
         try:
-            run.run()
+            for frame in self._source:
+                with self._changed:
+                    if self._closed:
+                        return
+                    if self._slot is not None:
+                        self.drops += 1
+                    self._slot = frame
+                    self._changed.notify()
+        except Exception as error:  # the consumer raises it in its own thread
+            self._error = error
         finally:
-            if options.out is not None and options.out.exists():
-                write_meta(options.out, _facts(analyzer, run, source.name))
-    outcome = run.outcome
-    written = ", ".join(str(path) for path in (options.out, options.record) if path is not None)
-    console.print(f"{source.name}: {outcome.frames} frames in {outcome.seconds:.1f} s ({outcome.fps:.1f} frames/s), "
-                  f"{outcome.drops} dropped, {outcome.faces} faces" + (f"; wrote {written}" if written else ""),
-                  highlight=False, markup=False)
-    if outcome.with_face:
-        console.print(strongest_table(summary))
-    if outcome.damage:
-        console.print(f"rtau: {outcome.damage}", highlight=False, markup=False)
-        return 1
-    return 0
+            with self._changed:
+                self._ended = True
+                self._changed.notify()
 
-
-def _facts(analyzer: Analyzer, run: Run, name: str) -> dict[str, object]:
-    outcome = run.outcome
-    return {"rtau": __version__, "inputs": [name], **analyzer.settings, "aus": list(analyzer.aus),
-            "frames": outcome.frames, "rows": outcome.rows, "frames_with_face": outcome.with_face,
-            "faces": outcome.faces, "drops": outcome.drops, "frames_per_second": round(outcome.fps, 2),
-            "complete": outcome.damage is None, "error": outcome.damage}
+    def close(self) -> None:
+        """Stop reading and let go of the source. A driver that hangs is left behind after two seconds."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._source.close()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout=2)
+            if self._thread.is_alive():
+                logger.warning("%s does not answer and is left behind", self.name)

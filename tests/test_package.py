@@ -103,7 +103,8 @@ def third_party_imports(folder: Path) -> set[str]:
                 elif (isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "import_module"
                       and node.args and isinstance(node.args[0], ast.Constant) and node.args[0].value[0] != "."):
                     names.add(node.args[0].value.split(".")[0])
-    own = {"rtau", "rtau_train", "conftest"}
+    # `person` is the puppet engine, imported from a folder that the user names.
+    own = {"rtau", "rtau_train", "conftest", "person"}
     return {canonicalize_name(DISTRIBUTIONS.get(name, name)) for name in names - own - sys.stdlib_module_names}
 
 
@@ -230,7 +231,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory, setup_arguments: dict) -
     ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
     own = Path(run(python, "-c", ask, cwd=folder).stdout.strip())
     # Added to the end of sys.path, so that the wheel comes before an rtau that is installed here.
-    (own / "borrowed.pth").write_text("\n".join(p for p in sys.path if Path(p).name in ("site-packages", "dist-packages")))
+    borrowed = [folder for folder in sys.path if Path(folder).name in ("site-packages", "dist-packages")]
+    (own / "borrowed.pth").write_text("\n".join(borrowed))
     done = run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel,
                cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr

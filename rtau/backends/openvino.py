@@ -80,7 +80,8 @@ class OpenVinoRunner:
         key = hashlib.sha256(f"{weights.sha256} {code} {self._ov.__version__}".encode()).hexdigest()[:24]
         folder = cache_folder() / "openvino"
         cached = folder / f"{weights.name}-{key}.xml"
-        if cached.exists() and cached.with_suffix(".bin").exists():
+        # OpenVINO takes a file that is no XML for another format and complains on standard error.
+        if _is_graph(cached):
             try:
                 return self._core.read_model(cached)
             except RuntimeError as error:
@@ -117,3 +118,12 @@ class OpenVinoRunner:
             .set_color_format(ColorFormat.RGB)
         steps.input().model().set_layout(self._ov.Layout("NCHW"))
         return steps.build()
+
+
+def _is_graph(file: Path) -> bool:
+    """Whether a kept graph is there and complete as far as a glance tells."""
+    try:
+        data = file.read_bytes()
+    except OSError:
+        return False
+    return data.startswith(b"<?xml") and data.rstrip().endswith(b"</net>") and file.with_suffix(".bin").exists()

@@ -252,7 +252,7 @@ def _au_row(text: Text, scores: Scores, row: int, c: int, column: _Column, ascii
         if len(name) > column.name:
             name = name[:column.name - 1] + ("." if ascii_only else "…")
         text.append(f"{name:<{column.name}} ", words)
-    full, half, track = ("=", "-", " ") if ascii_only else ("━", "╸", "━")
+    full, half, track = ("=", "-", ".") if ascii_only else ("━", "╸", "─")
     halves = round(2 * column.bar * min(max(value, 0.0), 5.0) / 5) if known else 0
     filled = full * (halves // 2) + half * (halves % 2)
     text.append(filled, _rgb(colour) if present else _rgb(tuple(round(v * 0.5 + 35) for v in colour)))
@@ -277,7 +277,10 @@ def _strongest_columns(scores: Scores, faces: list[int], count: int) -> list[int
 
 
 def _value(intensity: float) -> str:
-    return "n/a" if math.isnan(intensity) else f"{intensity:.1f} {intensity_letter(intensity)}"
+    if math.isnan(intensity):
+        return "n/a"
+    shown = round(float(intensity), 1)  # the letter belongs to the number one reads
+    return f"{shown:.1f} {intensity_letter(shown)}"
 
 
 def _count(faces: int) -> str:
@@ -302,7 +305,7 @@ def strongest_table(summary: Summary, *, top: int = 8) -> Table:
         code = Text(f"AU{one.au:02d}", _rgb(unit.colour, bold=True) if unit else _BOLD)
         name = unit.name if unit else ""
         if one.judged:
-            table.add_row(code, name, f"{one.peak:.1f} {intensity_letter(one.peak):<1}", f"{one.peak_time:.1f} s",
+            table.add_row(code, name, f"{_value(one.peak):<5}", f"{one.peak_time:.1f} s",
                           f"{one.mean:.2f}", f"{100 * one.present:.0f} %")
         else:
             table.add_row(code, name, "n/a", "", "n/a", "n/a")

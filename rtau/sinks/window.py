@@ -38,6 +38,8 @@ class WindowSink:
         self._open = False
 
     def __enter__(self) -> WindowSink:
+        # Qt complains about fonts that the OpenCV wheels don't bring, and does without them.
+        os.environ.setdefault("QT_LOGGING_RULES", "*.warning=false")
         check_screen()
         return self
 
@@ -57,16 +59,26 @@ class WindowSink:
             self._overlay.forget()
         if not self._open:
             self._open = True
-            cv2.namedWindow(self.title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
-            width, height = frame.size
-            scale = min(1.0, 1280 / width, 800 / height) if max(width, height) >= 480 else 2.0
-            cv2.resizeWindow(self.title, round(width * scale), round(height * scale))
+            # Without OpenCV's toolbar, and as large as what is shown, so that text stays sharp.
+            cv2.namedWindow(self.title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
+            cv2.resizeWindow(self.title, *shown_size(frame.size))
         elif cv2.getWindowProperty(self.title, cv2.WND_PROP_VISIBLE) < 1:
             self.closed = True
             return
-        cv2.imshow(self.title, cv2.cvtColor(self._overlay(frame.image, scores, status), cv2.COLOR_RGB2BGR))
+        picture = self._overlay(frame.image, scores, status)
+        size = shown_size(frame.size)
+        if size != frame.size:
+            picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if size < frame.size else cv2.INTER_LINEAR)
+        cv2.imshow(self.title, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
         if cv2.pollKey() & 0xFF in (ord("q"), ord("Q"), 27):
             self.closed = True
+
+
+def shown_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Width and height on the screen of a picture: large ones are made to fit, tiny ones are doubled."""
+    width, height = size
+    scale = min(1280 / width, 800 / height, 1.0 if max(size) >= 400 else 2.0)
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def check_screen() -> None:
