@@ -11,7 +11,7 @@ from .au import BY_NUMBER, intensity_letter
 from .pen import Colour, Pen, Rect, hatch, text_size
 from .types import Scores, Status
 
-_WHITE, _GREY, _DIM, _TRACK = (255, 255, 255), (176, 180, 188), (128, 132, 140), (62, 66, 74)
+_WHITE, _LINE, _GREY, _DIM, _TRACK = (255, 255, 255), (215, 222, 230), (176, 180, 188), (128, 132, 140), (62, 66, 74)
 _IDS = ((90, 200, 250), (255, 204, 0), (120, 220, 130), (255, 120, 150), (190, 150, 255), (255, 159, 64),
         (100, 230, 220), (220, 220, 225))
 
@@ -190,7 +190,7 @@ def _least_harm(pen: Pen, size: tuple[int, int], boxes: list[Rect], taken: list[
     for x, y in spots:
         x, y = max(0, min(x, pen.width - width)), max(0, min(y, pen.height - height))
         rects.append((x, y, x + width, y + height))
-    return min(rects, key=lambda rect: sum(_overlap(rect, b) for b in boxes) + 3 * sum(_overlap(rect, t) for t in taken))
+    return min(rects, key=lambda rect: sum(_overlap(rect, b) for b in boxes) + sum(3 * _overlap(rect, t) for t in taken))
 
 
 # -- drawing
@@ -221,11 +221,11 @@ def _draw_landmarks(pen: Pen, scores: Scores, face: int) -> None:
     line = max(1, round(span / 260))
     strongest: dict[str, tuple[float, Colour]] = {}
     for c, au in enumerate(scores.aus):
-        unit = BY_NUMBER.get(au)
-        if unit and scores.present[face, c] and scores.intensity[face, c] > strongest.get(unit.region, (0.0, _WHITE))[0]:
-            strongest[unit.region] = float(scores.intensity[face, c]), unit.colour
+        unit, level = BY_NUMBER.get(au), float(scores.intensity[face, c])
+        if unit and scores.present[face, c] and level > strongest.get(unit.region, (0.0, _WHITE))[0]:
+            strongest[unit.region] = level, unit.colour
     for first, last, closed, regions in _CONTOURS:
-        level, colour = max((strongest[r] for r in regions if r in strongest), default=(0.0, (215, 222, 230)))
+        level, colour = max((strongest[r] for r in regions if r in strongest), default=(0.0, _LINE))
         cv2.polylines(pen.canvas, [fixed[first:last + 1]], closed, colour, line + (level >= 2 and span > 150), cv2.LINE_AA, 3)
     radius = max(9, round(span / 200 * 8))
     # On a tiny face dots would hide what they mark: the lines tell enough.
@@ -260,9 +260,10 @@ def _draw_panel(pen: Pen, scores: Scores, face: int, rect: Rect, layout: _Layout
         present = known and bool(scores.present[face, c])
         bar = (bar_left, middle - half, bar_right, middle + half + 1)
         if present:
-            strip = pen.canvas[max(0, middle - row // 2):max(0, middle - row // 2 + row - 1), max(0, left):max(0, right)]
+            upper = middle - row // 2
+            strip = pen.canvas[max(0, upper):max(0, upper + row - 1), max(0, left):max(0, right)]
             cv2.add(strip, np.full_like(strip, 24), dst=strip)
-            pen.fill((left, middle - row // 2, left + pen.px(3), middle - row // 2 + row - 1), colour)
+            pen.fill((left, upper, left + pen.px(3), upper + row - 1), colour)
         pen.text(f"AU{au:02d}", x0, middle, _mix(colour, _WHITE, 0.6) if present else _GREY if known else _DIM,
                  bold=present)
         if layout.name:

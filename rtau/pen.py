@@ -47,7 +47,8 @@ class Pen:
         radius = min(radius, height // 2, width // 2)
         if radius < 1:
             return
-        corners = [np.s_[:radius, :radius], np.s_[:radius, -radius:], np.s_[-radius:, :radius], np.s_[-radius:, -radius:]]
+        ends = np.s_[:radius], np.s_[-radius:]
+        corners = [(y, x) for y in ends for x in ends]
         kept = [area[c].astype(np.float32) for c in corners]
         step = max(4, self.px(10))
         small = cv2.resize(area, (max(2, width // step), max(2, height // step)), interpolation=cv2.INTER_AREA)

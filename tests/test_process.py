@@ -259,7 +259,7 @@ def test_one_bad_input_does_not_stop_the_others(fixtures, tmp_path):
 
 @pytest.mark.parametrize(("words", "says"), [
     (["--out", "{input}"], "--out"), (["--overlay", "{input}"], "--out"), (["--aus", "3"], "unknown au"),
-    (["--aus", ","], "no AU"), (["--columns", "colours"], "colours"), (["--start", "-1"], "start"),
+    (["--aus", ","], "no au"), (["--columns", "colours"], "colours"), (["--start", "-1"], "start"),
     (["--start", "3", "--end", "2"], "end"), (["--smooth", "kalman"], "kalman"), (["--backend", "abacus"], "abacus"),
     (["--detector", "eyes"], "eyes"), (["--landmarks", "none"], "none"), (["--device", "cuda"], "cuda")])
 def test_mistakes_are_one_line_and_exit_code_2(words, says, fixtures, tmp_path):

@@ -36,7 +36,7 @@ def make_scores(n: int, *, seed: int = 0) -> Scores:
 
 
 @pytest.mark.parametrize(("width", "height", "faces"),
-                         itertools.product((1, 20, 60, 100, 200), (1, 2, 3, 12, 24, 50), (0, 1, 2, 9)))
+                         list(itertools.product((1, 20, 60, 100, 200), (1, 2, 3, 12, 24, 50), (0, 1, 2, 9))))
 def test_display_fits_any_terminal(width: int, height: int, faces: int) -> None:
     text = dashboard(FRAME, make_scores(faces), STATUS, width=width, height=height, elapsed=75.4)
     lines = text.plain.split("\n")

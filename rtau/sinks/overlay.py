@@ -138,10 +138,11 @@ class _Encoder:
 
         self._av, self._colours = av, Colorspace.ITU709
         self.size = size[0] + size[0] % 2, size[1] + size[1] % 2
+        # Fragments make a cut-off file playable; "delay_moov" lets the header say when the first picture is shown.
         # "file:" keeps a name with a colon from being read as a protocol.
         self._container: Any = av.open(
             f"file:{path}", "w", format=VIDEO_FORMATS[path.suffix.lower()],
-            container_options={"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
+            container_options={"movflags": "frag_keyframe+delay_moov+default_base_moof", "flush_packets": "1"}
             if path.suffix.lower() != ".mkv" else {"flush_packets": "1", "cluster_time_limit": "1000"})
         try:
             # Without B-frames every picture is decoded in the order it is shown, and a cut-off file loses least.
@@ -239,7 +240,8 @@ class PictureSink:
         """Draw and write one picture."""
         if not self._folder and self._written:
             raise OutputError(f"{self.path} holds one picture but the source has more: name a video such as "
-                              f"{self.path.with_suffix('.mp4')}, or a folder such as {self.path.with_suffix('')}{os.sep}")
+                              f"{self.path.with_suffix('.mp4')}, or a folder such as "
+                              f"{self.path.with_suffix('')}{os.sep}")
         target = self._target(frame)
         bgr = cv2.cvtColor(draw_overlay(frame.image, scores), cv2.COLOR_RGB2BGR)
         try:
@@ -262,9 +264,9 @@ class PictureSink:
         source = Path(frame.input)
         suffix = source.suffix.lower() if source.suffix.lower() in PICTURE_SUFFIXES else ".jpg"
         # The frames of a video share a name, and pictures of two folders may.
-        name = f"{source.stem}{suffix}" if frame.still and source.stem else f"{source.stem or 'frame'}_{frame.index:06d}{suffix}"
-        if name in self._names:
-            name = f"{Path(name).stem}_{frame.index:06d}{suffix}"
+        name = f"{source.stem}{suffix}"
+        if not frame.still or not source.stem or name in self._names:
+            name = f"{source.stem or 'frame'}_{frame.index:06d}{suffix}"
         self._names.add(name)
         target = self.path / name
         if frame.input and target.exists() and source.exists() and target.samefile(source):

@@ -294,8 +294,9 @@ def strongest_table(summary: Summary, *, top: int = 8) -> Table:
         summary: the run.
         top: rows at most.
     """
-    table = Table(title=f"Strongest Action Units ({_count(summary.faces)} in {summary.frames} frames)",
-                  title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="grey50")
+    title = f"Strongest Action Units ({_count(summary.faces)} in {summary.frames} frames)"
+    table = Table(title=title, min_width=len(title), title_justify="left", title_style="bold",
+                  box=None, pad_edge=False, header_style="grey50")
     table.add_column("AU", no_wrap=True)
     table.add_column("Name", no_wrap=True)
     for heading in ("Peak", "At", "Mean", "Present"):
