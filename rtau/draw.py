@@ -190,7 +190,8 @@ def _least_harm(pen: Pen, size: tuple[int, int], boxes: list[Rect], taken: list[
     for x, y in spots:
         x, y = max(0, min(x, pen.width - width)), max(0, min(y, pen.height - height))
         rects.append((x, y, x + width, y + height))
-    return min(rects, key=lambda rect: sum(_overlap(rect, b) for b in boxes) + sum(3 * _overlap(rect, t) for t in taken))
+    weighed = [(box, 1) for box in boxes] + [(panel, 3) for panel in taken]
+    return min(rects, key=lambda rect: sum(weight * _overlap(rect, other) for other, weight in weighed))
 
 
 # -- drawing
@@ -226,10 +227,11 @@ def _draw_landmarks(pen: Pen, scores: Scores, face: int) -> None:
             strongest[unit.region] = level, unit.colour
     for first, last, closed, regions in _CONTOURS:
         level, colour = max((strongest[r] for r in regions if r in strongest), default=(0.0, _LINE))
-        cv2.polylines(pen.canvas, [fixed[first:last + 1]], closed, colour, line + (level >= 2 and span > 150), cv2.LINE_AA, 3)
+        width = line + (level >= 2 and span > 160)
+        cv2.polylines(pen.canvas, [fixed[first:last + 1]], closed, colour, width, cv2.LINE_AA, 3)
     radius = max(9, round(span / 200 * 8))
     # On a tiny face dots would hide what they mark: the lines tell enough.
-    for x, y in fixed.tolist() if span > 100 else ():
+    for x, y in fixed.tolist() if span > 160 else ():
         cv2.circle(pen.canvas, (x, y), radius, _WHITE, -1, cv2.LINE_AA, 3)
 
 

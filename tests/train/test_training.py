@@ -1,0 +1,222 @@
+"""Training: labels, graph, figures, recipes, and a loop that continues exactly where it stopped."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+
+from rtau_train.config import LoopSettings, read_recipe
+from rtau_train.data.augment import degrade
+from rtau_train.data.people import part_of
+from rtau_train.data.points import along
+from rtau_train.evaluate import auc, f1, icc31, platt
+from rtau_train.graph import adjacency, dependency
+from rtau_train.landmarks import MIRROR
+from rtau_train.loop import train
+from rtau_train.puppet.labels import intensities
+from rtau_train.puppet.sample import AUS, RECIPES, draw
+
+SHAPES = sorted({name for recipe in RECIPES.values() for name in recipe} | {"eyeLookUp_L", "eyeLookUp_R", "jawLeft"})
+
+
+def facts(count: int = 1, **levels: float):
+    activation = np.zeros((count, len(AUS), 2), np.float32)
+    for name, level in levels.items():
+        activation[:, AUS.index(int(name[2:]))] = level
+    return activation, np.zeros(count), np.ones((count, 2)), np.zeros(count)
+
+
+def test_grades_follow_the_knots():
+    for level, grade in ((0.0, 0), (0.15, 1), (0.30, 2), (0.55, 3), (0.80, 4), (1.0, 5)):
+        intensity, known = intensities(*facts(AU12=level))
+        assert intensity[0, AUS.index(12)] == pytest.approx(grade) and known[0, AUS.index(12)]
+
+
+def test_between_absent_and_a_nothing_is_claimed():
+    _, known = intensities(*facts(AU12=0.11))
+    assert not known[0, AUS.index(12)] and known[0, AUS.index(4)]
+
+
+def test_what_another_au_can_fake_is_unknown_not_absent():
+    _, known = intensities(*facts(AU9=0.8))
+    assert not known[0, AUS.index(10)] and not known[0, AUS.index(4)]
+    intensity, known = intensities(*facts(AU9=0.8, AU4=0.6))
+    assert known[0, AUS.index(4)] and intensity[0, AUS.index(4)] > 1
+
+
+def test_lips_jaw_and_lids_are_read_off_the_geometry():
+    activation, *_ = facts(3)
+    intensity, known = intensities(activation, np.array([0.0, 1.5, 10.0]), np.array([[1, 1], [0.1, 0.1], [0.1, 1]]),
+                                   np.array([0.0, 0.15, 0.45]))
+    assert intensity[:, AUS.index(25)].tolist() == [0, 1, 4] and intensity[:, AUS.index(26)].tolist() == [0, 1, 5]
+    assert intensity[1, AUS.index(43)] > 4 and not known[2, AUS.index(43)]  # a wink
+    assert not known[1, AUS.index(5)]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_performances_are_possible(seed):
+    performance = draw(np.random.default_rng(seed), SHAPES)
+    shown = {au for au, a in zip(AUS, performance.activation.max(1), strict=True) if a > 0}
+    assert not {5, 43} <= shown and not ({17, 23, 24} & shown and {25, 26} & shown)
+    assert ((performance.activation >= 0) & (performance.activation <= 1)).all()
+    assert all(-0.6 <= v <= 1.15 for v in performance.shapes.values()) and set(performance.shapes) <= set(SHAPES)
+
+
+def test_same_seed_same_performance():
+    a, b = (draw(np.random.default_rng(3), SHAPES) for _ in range(2))
+    assert np.array_equal(a.activation, b.activation) and a.shapes == b.shapes
+
+
+def test_dependency_by_hand():
+    labels = np.array([[1, 1], [1, 1], [1, -1], [-1, -1]])
+    # P(a+|b+) = 1, P(a-|b-) = 1/2; P(b+|a+) = 2/3, P(b-|a-) = 1
+    assert dependency(labels) == pytest.approx(np.array([[1, 0.5], [2 / 3, 1]]))
+
+
+def test_unknown_labels_take_no_part_and_lone_aus_are_harmless():
+    known = np.array([[1, 1], [1, -1], [-1, -1]])
+    assert dependency(np.vstack([known, [[1, 0], [0, -1], [0, 0]]])) == pytest.approx(dependency(known))
+    matrix = adjacency(np.array([[1, -1], [1, -1]]))
+    assert np.isfinite(matrix).all() and (matrix >= 0).all()
+
+
+def test_dependency_of_exclusive_aus_is_negative():
+    labels = np.array([[1, -1], [-1, 1]] * 5)
+    assert dependency(labels)[0, 1] == pytest.approx(-1) and adjacency(labels)[0, 1] > 0
+
+
+def test_auc_by_hand_and_with_ties():
+    truth = np.array([True, True, False, False])
+    assert auc(truth, np.array([0.9, 0.4, 0.6, 0.1])) == 0.75
+    assert auc(truth, np.array([0.5, 0.5, 0.5, 0.5])) == 0.5
+    assert np.isnan(auc(np.array([True, True]), np.array([0.1, 0.2])))
+
+
+def test_f1_and_icc_by_hand():
+    assert f1(np.array([True, True, False]), np.array([True, False, True])) == 0.5
+    ratings = np.array([9.0, 6, 8, 7, 10, 6]), np.array([2.0, 1, 4, 1, 5, 2])  # Shrout and Fleiss, first two judges
+    a, b = ratings
+    both = np.stack(ratings, 1)
+    between = 2 * both.mean(1).var(ddof=1)
+    error = ((a - b - (a - b).mean()) ** 2).sum() / 2 / (len(a) - 1)
+    assert icc31(a, b) == pytest.approx((between - error) / (between + error))
+    assert icc31(a, a + 3) == pytest.approx(1)
+
+
+def test_platt_makes_scores_honest():
+    rng = np.random.default_rng(0)
+    chance = rng.uniform(0.02, 0.98, 20000)
+    truth = rng.random(20000) < chance
+    logit = 3 * np.log(chance / (1 - chance)) - 2  # over-confident and shifted
+    slope, shift = platt(logit, truth)
+    assert slope == pytest.approx(1 / 3, abs=0.02) and shift == pytest.approx(2 / 3, abs=0.05)
+    rarer = 1 / (1 + np.exp(-(platt(logit, truth, 0.1)[0] * logit + platt(logit, truth, 0.1)[1])))
+    assert rarer.mean() < 0.35
+
+
+def test_nobody_tests_and_trains():
+    from rtau_train.data.people import _listed
+    parts = list(_listed().values())
+    assert parts.count("test") == 22 and parts.count("validation") == 12
+    assert part_of("099_03") == part_of("099_08") == "test" and part_of("001") == "train"
+
+
+def test_mirror_is_its_own_inverse():
+    assert np.array_equal(MIRROR[MIRROR], np.arange(68))
+
+
+def test_points_along_a_line():
+    line = np.array([[0.0, 0], [10, 0], [10, 10]])
+    assert np.allclose(along(line, np.array([0, 0.25, 0.5, 1])), [[0, 0], [5, 0], [10, 0], [10, 10]])
+
+
+def test_degrading_keeps_shape_and_leaves_the_original():
+    image = np.random.default_rng(0).integers(0, 256, (112, 112, 3)).astype(np.uint8)
+    before = image.copy()
+    for seed in range(60):
+        out = degrade(image, np.random.default_rng(seed))
+        assert out.shape == image.shape and out.dtype == np.uint8
+    assert np.array_equal(image, before)
+
+
+def test_recipes_are_read_and_changed(tmp_path):
+    file = tmp_path / "r.toml"
+    file.write_text('task = "au"\nrenders = "r"\nfaces = "f"\n[loop]\nsteps = 10\n')
+    recipe = read_recipe(file, ("loop.steps=20", "model.width=8", "renders=elsewhere"))
+    assert recipe.loop.steps == 20 and recipe.model == {"width": 8} and recipe.renders.name == "elsewhere"
+    file.write_text('task = "au"\nrenders = "r"\nfaces = "f"\nspeed = 3\n')
+    with pytest.raises(ValueError, match="unknown setting 'speed'"):
+        read_recipe(file)
+
+
+class Line:
+    """A task small enough to train in a test: find a straight line, with dropout to need its random numbers."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        self.model: nn.Module = nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.2), nn.Linear(8, 1))
+
+    def batch(self, rng, count):
+        x = rng.normal(size=(count, 3)).astype(np.float32)
+        return {"x": torch.from_numpy(x), "y": torch.from_numpy(x @ np.float32([1, -2, 0.5]))}
+
+    def loss(self, model, batch):
+        loss = F.mse_loss(model(batch["x"]).squeeze(-1), batch["y"])
+        return loss, {"loss": loss.item()}
+
+    def evaluate(self, model):
+        model.eval()
+        with torch.no_grad():
+            loss, _ = self.loss(model, self.batch(np.random.default_rng(99), 256))
+        return {"error": loss.item(), "score": -loss.item()}
+
+
+def rows_of(folder):
+    return (folder / "metrics.csv").read_text().splitlines()
+
+
+def test_a_stopped_run_goes_on_with_the_same_curve(tmp_path):
+    settings_ = LoopSettings(steps=60, batch=8, evaluate_every=10, warmup=5, lr=0.02)
+    whole = train(Line(), settings_, tmp_path / "whole")
+
+    class Dies(Line):
+        def loss(self, model, batch):
+            self.count = getattr(self, "count", 0) + 1
+            if self.count == 34:
+                raise KeyboardInterrupt
+            return super().loss(model, batch)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(Dies(), settings_, tmp_path / "cut")
+    assert len(rows_of(tmp_path / "cut")) == 1 + 3
+    again = train(Line(), settings_, tmp_path / "cut")
+    assert rows_of(tmp_path / "cut") == rows_of(tmp_path / "whole") and again == whole
+    assert whole["error"] < 1
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good(tmp_path):
+    class Breaks(Line):
+        def batch(self, rng, count):
+            batch = super().batch(rng, count)
+            self.seen = getattr(self, "seen", 0) + 1
+            if self.seen > 15:
+                batch["y"] = batch["y"] * float("nan")
+            return batch
+
+    with pytest.raises(FloatingPointError, match="step 15"):
+        train(Breaks(), LoopSettings(steps=30, batch=4, evaluate_every=10), tmp_path)
+    saved = torch.load(tmp_path / "last.pt", weights_only=True)
+    assert saved["state"]["step"] == 10 and all(torch.isfinite(v).all() for v in saved["model"].values())
+
+
+def test_an_error_while_drawing_a_batch_reaches_the_user(tmp_path):
+    class Fails(Line):
+        def batch(self, rng, count):
+            raise OSError("picture gone")
+
+    with pytest.raises(OSError, match="picture gone"):
+        train(Fails(), LoopSettings(steps=3, batch=2), tmp_path)
