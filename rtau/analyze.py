@@ -70,7 +70,7 @@ class Analyzer:
             detector = open_detector(detector, model=self._detector_model, width=self._detect_width)
         self.detector_name = detector.name
         tracker = Tracker(_Timed(detector, self.watch), _TimedMarks(self._open_landmarks(), self.watch),
-                          max_faces=self._max_faces)
+                          max_faces=self._max_faces, retry_every=0)  # found in the frame in which they appear
         self._runner, self._tracker = runner, tracker
         return self
 

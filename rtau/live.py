@@ -128,8 +128,10 @@ class Newest:
     def __iter__(self) -> Iterator[Frame]:
         if self._thread is not None or self._closed:
             raise RuntimeError(f"{self.name} was read or closed before; open it anew")
-        self._thread = threading.Thread(target=self._read, name="rtau-live", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._read, name="rtau-live", daemon=True)
+        thread.start()
+        # Known to `close` only once it runs: an unstarted thread can't be waited for.
+        self._thread = thread
         return self._frames()
 
     def _frames(self) -> Iterator[Frame]:

@@ -233,8 +233,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory, setup_arguments: dict) -
     # Added to the end of sys.path, so that the wheel comes before an rtau that is installed here.
     borrowed = [folder for folder in sys.path if Path(folder).name in ("site-packages", "dist-packages")]
     (own / "borrowed.pth").write_text("\n".join(borrowed))
-    done = run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel,
-               cwd=folder)
+    done = run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index",
+               "--ignore-installed", wheel, cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     return python
 

@@ -316,7 +316,8 @@ def test_a_killed_run_leaves_a_valid_table(kill, sample, tmp_path):
     assert rows and all(float(row["AU43_p"]) >= 0 for row in rows)
     if kill == signal.SIGINT and len(rows) < 125:
         assert child.returncode == 130 and b"Traceback" not in errors
-        assert len(times_of(tmp_path / "o.mp4")) == len(rows)
+        # The frame in hand when the signal came may have reached the table alone.
+        assert len(rows) - len(times_of(tmp_path / "o.mp4")) in (0, 1)
 
 
 def test_demo_names_what_it_wrote(tmp_path):
