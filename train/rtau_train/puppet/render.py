@@ -1,168 +1,370 @@
-"""Render performing puppets into one archive per person.
-
-    python -m rtau_train.puppet.render --engine ENGINE --faces FACES --out RENDERS \
-        --per-person 450 --size 192 --workers 2
-
-ENGINE is a folder whose `person.py` offers `build(photo, points)` and
-`render(person, shapes, rotation, ...)`; FACES holds the portraits with their points.
-Every picture is seeded by its person and number, so neither the number of workers nor a
-restart changes a byte, and finished people are skipped.
-
-An archive RENDERS/<person>.npz holds, for N pictures of size S (pixel centres at integers):
-    jpeg uint8 [bytes], ends int64 [N]   the pictures, JPEG one after the other
-    activation float32 [N, 18, 2]        per AU of `sample.AUS` and side (left, right), 0..1
-    points float32 [N, 68, 2]            Multi-PIE points in pixels
-    rotation float32 [N, 3, 3]           head to camera (x image right, y up, z to the camera)
-    lip_gap float32 [N]                  growth of the inner lip distance, mm
-    lid_gap float32 [N, 2]               lid distance over the resting one (left, right)
-    jaw_open float32 [N]                 rig coefficient of the jaw
-"""
+"""A puppet and a scene become a picture, and everything that is true of it."""
 
 from __future__ import annotations
 
-import argparse
-import os
-import sys
-import time
-import zlib
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from pathlib import Path
+from dataclasses import dataclass
+from functools import lru_cache, partial
 
 import cv2
 import numpy as np
 
-from .sample import AUS, draw
+from .creases import Creases
+from .light import cast_shadows, relight, studio
+from .puppet import Puppet
+from .raster import FAR, rasterise, smooth, vertex_normals
+from .regions import face_regions
+from .rig import EYE, GUMS, LID_INSIDE, SKIN, SOCKET, TEETH, Rig
+from .scene import Prop, Scene, Shot
+from .shader import MESH_VALUES, shade_mesh, shade_prop, shade_relief
 
-_JPEG_QUALITY = 95
-
-
-def _load_people(faces: Path) -> list[tuple[str, Path, np.ndarray]]:
-    people = []
-    for group in ("london_neutral", "canada"):
-        table = np.load(faces / group / "landmarks.npz")
-        for name, points in zip(table["names"], table["points"], strict=True):
-            people.append((str(name).split("_")[0], faces / group / f"{name}.jpg", points.astype(float)))
-    return people
-
-
-def render_person(job: tuple[str, str, str, str, np.ndarray, int, int]) -> tuple[str, int, float]:
-    """Render one person's archive; a worker's whole task."""
-    engine_dir, faces, out, name, points, count, size = job
-    target = Path(out) / f"{name}.npz"
-    if target.exists():
-        return name, 0, 0.0
-    if engine_dir not in sys.path:
-        sys.path.insert(0, engine_dir)
-    import person as engine
-
-    cv2.setNumThreads(1)
-    started = time.perf_counter()
-    group = "canada" if name[-1] in "fm" else "london_neutral"
-    photo = cv2.imread(str(Path(faces) / group / (name if group == "canada" else f"{name}_03")) + ".jpg")
-    puppet = engine.build(photo, points)
-    backgrounds = [cv2.imread(str(f)) for f in sorted((Path(faces) / "backgrounds_rainbow").glob("*.jpg"))]
-
-    columns: dict[str, list] = {k: [] for k in
-                                ("jpeg", "ends", "activation", "points", "rotation", "lip_gap", "lid_gap", "jaw_open")}
-    written = 0
-    for number in range(count):
-        rng = np.random.default_rng([zlib.crc32(name.encode()), number])
-        picture, facts = _render_one(engine, puppet, backgrounds, rng, size)
-        data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].ravel()
-        written += len(data)
-        columns["jpeg"].append(data)
-        columns["ends"].append(written)
-        for key, value in facts.items():
-            columns[key].append(value)
-    arrays = {k: np.asarray(v, np.float32) for k, v in columns.items() if k not in ("jpeg", "ends")}
-    partial = target.with_suffix(".partial")
-    with open(partial, "wb") as handle:
-        np.savez(handle, jpeg=np.concatenate(columns["jpeg"]), ends=np.asarray(columns["ends"], np.int64), **arrays)
-    os.replace(partial, target)
-    return name, count, time.perf_counter() - started
+#: Colours of the mouth's inside, RGB 0..1 at the light of a studio.
+_INSIDE = {SOCKET: (0.30, 0.12, 0.13), GUMS: (0.70, 0.36, 0.37), TEETH: (0.95, 0.92, 0.85),
+           LID_INSIDE: (0.30, 0.17, 0.15)}
+_MOUTH_DEPTH = 3.2  # cm behind the lips at which the mouth is a third as bright
+#: Shading of folds: how strongly turning skin changes its brightness, and within what bounds.
+_FOLD_GAIN, _FOLD_DARKEST, _FOLD_BRIGHTEST = 1.3, 0.78, 1.10
+_BROW_TO_CHIN = 13.8  # cm on the generic head; the measure of `Scene.face`
+_NEAR_ENOUGH = 0.3  # cm: a point this close behind the drawn surface is on it
+_DUMMY = np.zeros((2, 2, 3), np.float32)
+_DUMMY_FLAT = np.zeros((2, 2), np.float32)
 
 
-def _render_one(engine, puppet, backgrounds: list[np.ndarray], rng: np.random.Generator, size: int):
-    performance = draw(rng, engine.EXN)
-    yaw, pitch, roll = np.clip(rng.normal(0, 12), -30, 30), rng.normal(0, 8), rng.normal(0, 6)
-    rotation = engine.Rot.from_euler("yxz", [yaw, pitch, roll], degrees=True).as_matrix()
-    zoom = rng.uniform(1.2, 1.6)
-    puppet.wramp = rng.uniform(0, 1)  # half of the pictures show faint creases or none
-    mean_activation = performance.activation.mean(1)
-    wrinkles = {f"AU{au}": float(a) for au, a in zip(AUS, mean_activation, strict=True) if a > 0}
-    picture = engine.render(puppet, performance.shapes, rotation, out=size, SS=1, light=_draw_light(engine, rng),
-                            bg=_draw_background(backgrounds, rng), zoom=zoom, wr=wrinkles)
+@dataclass(frozen=True)
+class Camera:
+    """Where the head stands before the camera.
 
-    motion = np.zeros_like(engine.NEU)
-    for name, value in performance.shapes.items():
-        motion += value * engine.EXM[engine.EI[name]]
-    vertices, marks = puppet.V + motion, engine.LM
-    centre = puppet.V[marks[[30, 27, 8]]].mean(0) + np.array([0, 1.0, -4])
-    camera = (vertices[marks] - centre) @ rotation.T
-    scale = size / (17.5 * zoom) * engine.D0 / (engine.D0 - camera[:, 2])
-    points = np.c_[size / 2 + camera[:, 0] * scale, size / 2 - camera[:, 1] * scale]
+    Attributes:
+        rotation: float64 [3, 3], head to camera; pivot: [3], the point of the head it turns about, cm;
+        offset: [3], where the pivot stands, cm, camera coordinates; distance: of the camera from z = 0, cm.
+        focal: pixels; centre: principal point, pixels.
+    """
 
-    def gap(v: np.ndarray, upper: list[int], lower: list[int]) -> float:
-        return float(np.linalg.norm(v[marks[upper]].mean(0) - v[marks[lower]].mean(0)))
+    rotation: np.ndarray
+    pivot: np.ndarray
+    offset: np.ndarray
+    distance: float
+    focal: float
+    centre: tuple[float, float]
 
-    lid = [gap(vertices, up, low) / gap(puppet.V, up, low)
-           for up, low in (([43, 44], [47, 46]), ([37, 38], [41, 40]))]
-    facts = dict(
-        activation=performance.activation, points=points, rotation=rotation,
-        lip_gap=10 * float(motion[marks[62], 1] - motion[marks[66], 1]), lid_gap=lid,
-        jaw_open=performance.shapes.get("jawOpen", 0.0))
-    return picture, facts
+    def see(self, head: np.ndarray) -> np.ndarray:
+        """Head coordinates [N, 3] to camera coordinates, float32."""
+        return ((head - self.pivot.astype(np.float32)) @ self.rotation.T.astype(np.float32)
+                + self.offset.astype(np.float32))
 
-
-def _draw_light(engine, rng: np.random.Generator):
-    azimuth, elevation, strength = rng.uniform(-1.3, 1.3), rng.uniform(-0.3, 1.0), rng.uniform(0, 0.5)
-    direction = engine.nrm([np.sin(azimuth), np.sin(elevation), np.cos(azimuth)])
-    return 1 - strength * 0.75, [(direction, strength * 1.1)], rng.uniform(0.85, 1.1)
+    def place(self, camera: np.ndarray, factor: float = 1.0) -> np.ndarray:
+        """Camera coordinates to pixels and depth, float32 [N, 3]; `factor` finer pixels."""
+        scale = np.float32(self.focal) / (np.float32(self.distance) - camera[:, 2])
+        out = np.empty_like(camera, dtype=np.float32)
+        out[:, 0] = (self.centre[0] + camera[:, 0] * scale + 0.5) * factor - 0.5
+        out[:, 1] = (self.centre[1] - camera[:, 1] * scale + 0.5) * factor - 0.5
+        out[:, 2] = camera[:, 2]
+        return out
 
 
-def _draw_background(backgrounds: list[np.ndarray], rng: np.random.Generator) -> np.ndarray | None:
-    """A piece of a photograph (45 %), a plain colour (20 %) or the portrait's own backdrop."""
-    kind = rng.random()
-    if kind >= 0.65:
-        return None
-    if kind >= 0.45:
-        return np.ones((8, 8, 3), np.float32) * rng.uniform(0.05, 0.95, 3).astype(np.float32)
-    image = backgrounds[rng.integers(len(backgrounds))]
-    h, w = image.shape[:2]
-    side = int(rng.uniform(0.4, 1.0) * min(h, w))
-    y, x = rng.integers(h - side + 1), rng.integers(w - side + 1)
-    piece = cv2.resize(image[y:y + side, x:x + side], (256, 256), interpolation=cv2.INTER_AREA)
-    return cv2.GaussianBlur(piece.astype(np.float32) / 255, (0, 0), rng.uniform(0.5, 6))
+def rotation_of(yaw: float, pitch: float, roll: float) -> np.ndarray:
+    """Head to camera, float64 [3, 3], from angles in radians as in `rtau.types.Faces`."""
+    cy, sy, cp, sp, cr, sr = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch), np.cos(roll), np.sin(roll)
+    turn = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    nod = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
+    tilt = np.array([[cr, sr, 0], [-sr, cr, 0], [0, 0, 1]])
+    return tilt @ nod @ turn
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--engine", required=True, type=Path)
-    parser.add_argument("--faces", required=True, type=Path)
-    parser.add_argument("--out", required=True, type=Path)
-    parser.add_argument("--per-person", type=int, default=450)
-    parser.add_argument("--held-out-per-person", type=int, default=150, help="for validation and test people")
-    parser.add_argument("--size", type=int, default=192)
-    parser.add_argument("--workers", type=int, default=os.cpu_count())
-    args = parser.parse_args()
-
-    from ..data.people import part_of
-
-    args.out.mkdir(parents=True, exist_ok=True)
-    jobs = [(str(args.engine), str(args.faces), str(args.out), name, points,
-             args.per_person if part_of(name) == "train" else args.held_out_per_person, args.size)
-            for name, _, points in _load_people(args.faces)]
-    # A mix of people first, so that a run cut short still holds every kind.
-    np.random.default_rng(0).shuffle(jobs)
-    with ProcessPoolExecutor(args.workers) as pool:
-        running = {pool.submit(render_person, job): job[3] for job in jobs}
-        for done, future in enumerate(as_completed(running), 1):
-            try:
-                name, count, seconds = future.result()
-                print(f"{done}/{len(jobs)} {name}: {count} pictures, {count / max(seconds, 1e-9):.0f}/s", flush=True)
-            except Exception as error:  # one bad fit must not lose the other people
-                print(f"{done}/{len(jobs)} {running[future]}: left out, {type(error).__name__}: {error}", flush=True)
+def scene_camera(puppet: Puppet, rig: Rig, scene: Scene, size: tuple[int, int]) -> Camera:
+    """The camera that a scene asks for."""
+    width, height = size
+    marks = puppet.vertices[rig.stage.landmarks[[30, 27, 8]]]
+    pivot = marks.mean(0) + (0, 1.0, -4.0)
+    focal = scene.face * height / _BROW_TO_CHIN * scene.distance
+    centre = ((width - 1) / 2 + scene.shift[0] * height, (height - 1) / 2 + scene.shift[1] * height)
+    return Camera(rotation_of(scene.yaw, scene.pitch, scene.roll), pivot, np.zeros(3), scene.distance, focal, centre)
 
 
-if __name__ == "__main__":
-    main()
+def portrait_camera(puppet: Puppet, scale: float = 1.0) -> Camera:
+    """The camera of the puppet's own portrait, in a picture `scale` times as large."""
+    from .fit import DISTANCE
+
+    centre = tuple((float(c) + 0.5) * scale - 0.5 for c in puppet.centre)
+    return Camera(puppet.turn.astype(np.float64), np.zeros(3), puppet.place.astype(np.float64), DISTANCE,
+                  puppet.focal * scale, centre)
+
+
+class Renderer:
+    """Draws puppets of one rig on the CPU; one instance a process, no state between pictures."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.rig, self.stage = rig, rig.stage
+        self.creases = Creases(rig)
+        self._faces = self.stage.triangles[:self.stage.skin_triangles]
+        self._neutral = lru_cache(256)(partial(_Look.of, stage=self.stage, faces=self._faces))
+        self._kinds = np.full(len(self.stage.vertices), SKIN, np.int8)
+        for kind in (SOCKET, GUMS, TEETH, LID_INSIDE, EYE):
+            self._kinds[np.unique(self.stage.triangles[self.stage.kind == kind])] = kind
+        self._kinds[:self.stage.skin] = SKIN
+        self._inner = np.flatnonzero(self._kinds != SKIN)
+        # A closed mouth shows nothing of its inside: those triangles come last and are left out.
+        self._regions = face_regions(rig)
+
+    def render(self, puppet: Puppet, scene: Scene, *, size: tuple[int, int] = (160, 160), supersample: int = 2,
+               camera: Camera | None = None) -> Shot:
+        """Draw one picture.
+
+        Args:
+            size: width and height in pixels.
+            supersample: drawn this many times finer, then averaged.
+            camera: instead of the one that the scene's pose and size of the face give.
+        """
+        camera = camera or scene_camera(puppet, self.rig, scene, size)
+        look = self._neutral(puppet)
+        stage, fine = self.stage, supersample
+        width, height = size[0] * fine, size[1] * fine
+
+        motion = np.zeros_like(puppet.vertices)
+        for name, value in scene.performance.shapes.items():
+            if value:
+                motion += np.float32(value) * stage.shapes[self.rig.shape_index[name]]
+        head = puppet.vertices + motion
+        teeth = self._kinds == TEETH
+        if scene.teeth[1]:
+            head[teeth, 1] += np.float32(scene.teeth[1])
+        seen = camera.see(head)
+        placed = camera.place(seen, fine)
+
+        colour, cover = np.zeros((height, width, 3), np.float32), np.zeros((height, width), np.float32)
+        depth, which, weights = rasterise(placed, stage.triangles, height, width)
+        normals = smooth(vertex_normals(head[:stage.skin], self._faces), stage.neighbours, 2)
+        normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-6
+        values, solid = self._mesh_values(puppet, look, scene, head, seen, normals, camera)
+
+        scene_depth = depth.copy()
+        finest = fine * camera.focal / puppet.focal * 150 / camera.distance
+        for part in ("rear", "front"):
+            self._draw_relief(part, puppet, look, scene, camera, motion, which, solid, colour, cover, fine, finest,
+                              scene_depth)
+        self._draw_mesh(puppet, look, scene, which, weights, values, colour, cover, fine, finest, camera)
+        hidden: dict[str, float] = {}
+        for prop in scene.props:
+            share = self._draw_prop(prop, scene, camera, which, scene_depth, colour, cover, fine)
+            hidden[prop.name] = hidden.get(prop.name, 0.0) + share
+
+        if fine > 1:
+            colour = cv2.resize(colour, size, interpolation=cv2.INTER_AREA)
+            cover = cv2.resize(cover, size, interpolation=cv2.INTER_AREA)
+        image = self._over_background(puppet, scene, colour, cover, size)
+        marks = stage.landmarks
+        points = camera.place(seen[marks])[:, :2]
+        return Shot(
+            image=image, points=points, pose=np.array([scene.yaw, scene.pitch, scene.roll], np.float32),
+            rotation=camera.rotation.astype(np.float32), gaze=self._gaze(puppet, head, camera),
+            visibility=self._visibility(seen, placed, normals, scene_depth, camera),
+            lip_gap=10 * float(motion[marks[62], 1] - motion[marks[66], 1]), lid_gap=self._lid_gap(puppet, head),
+            covered_by=hidden)
+
+    # -- vertices ----------------------------------------------------------------------------
+
+    def _mesh_values(self, puppet: Puppet, look: _Look, scene: Scene, head, seen, normals, camera: Camera
+                     ) -> tuple[np.ndarray, np.ndarray]:
+        stage, skin = self.stage, self.stage.skin
+        values = np.ones((len(head), MESH_VALUES), np.float32)
+        shadows = cast_shadows(seen[:skin], self._faces, scene.light, skin) if scene.light.lamps else None
+        if shadows:
+            shadows = [smooth(s[:, None], stage.neighbours, 1)[:, 0] for s in shadows]
+        light = relight(normals, camera.rotation, scene.light, shadows)
+
+        shapes = scene.performance.shapes
+        shut = np.array([_closing(shapes.get(f"eyeBlink_{s}", 0.0)) for s in "LR"], np.float32)
+        # Lids that rise, and brows that lift them, stretch the lashes painted into the open texture.
+        lift = np.array([max(shapes.get(f"eyeWide_{s}", 0.0), 0.6 * shapes.get(f"browOuterUp_{s}", 0.0), 0.0)
+                         for s in "LR"], np.float32)
+        side = np.where(puppet.vertices[:skin, 0] > 0, 0, 1)
+        lid = np.clip(stage.lid * 2.2, 0, 1)
+        values[:skin, 6] = lid * np.maximum(shut, np.clip(lift - 0.25, 0, 0.4))[side]
+
+        fold = (studio(normals) / look.studio) ** (_FOLD_GAIN * (1 - 0.85 * np.clip(stage.lid * 1.5, 0, 1) * shut[side]))
+        values[:skin, 0:2] = stage.uv
+        values[:skin, 2:5] = np.clip(fold, _FOLD_DARKEST, _FOLD_BRIGHTEST)[:, None] * light
+        values[:skin, 5] = puppet.alpha
+
+        mean_light = light[look.front].mean(0)
+        eye = self._kinds == EYE
+        values[eye, 0:2] = puppet.photo_xy[eye] - puppet.eye_origin
+        values[eye, 2:5] = mean_light
+        self._light_mouth(values, puppet, scene, head, seen, mean_light)
+        return values, look.solid
+
+    def _light_mouth(self, values, puppet: Puppet, scene: Scene, head, seen, light: np.ndarray) -> None:
+        """Teeth are as bright as the whites of the eyes say the light is, never as dark as skin is."""
+        shade, _, gaps = scene.teeth
+        lips = seen[self.stage.landmarks[[61, 62, 63, 65, 66, 67]], 2].max()
+        exposure = float(np.clip(puppet.sclera.mean() / 0.72, 0.75, 1.1))
+        inner = self._inner
+        deep = np.exp(-np.clip(lips - seen[inner, 2], 0, 8) / _MOUTH_DEPTH)
+        facing = np.clip(0.45 + 0.55 * np.abs(self._inner_normals(head)), 0, 1)
+        kinds = self._kinds[inner]
+        for kind, base in _INSIDE.items():
+            rows = kinds == kind
+            own = deep[rows] * facing[rows] * exposure
+            if kind == TEETH:
+                own = own * (shade + gaps * 0.5 * (facing[rows] - 1))
+            elif kind == LID_INSIDE:
+                own = np.full(rows.sum(), 0.6, np.float32)
+            values[inner[rows], 2:5] = 255 * np.array(base, np.float32) * own[:, None] * light
+
+    def _inner_normals(self, head: np.ndarray) -> np.ndarray:
+        triangles = self.stage.triangles[self.stage.skin_triangles:]
+        return vertex_normals(head, triangles)[self._inner, 2]
+
+    # -- drawing -----------------------------------------------------------------------------
+
+    def _draw_relief(self, part, puppet, look, scene, camera, motion, mesh_which, solid, colour, cover, fine, finest,
+                     scene_depth) -> None:
+        vertices, leaders = getattr(puppet, f"{part}_vertices"), getattr(puppet, f"{part}_leaders")
+        shares, triangles = getattr(puppet, f"{part}_shares"), getattr(puppet, f"{part}_triangles")
+        moved = vertices + np.einsum("vkc,vk->vc", motion[leaders], shares, optimize=False)
+        seen = camera.see(moved)
+        height, width = cover.shape
+        depth, which, weights = rasterise(camera.place(seen, fine), triangles, height, width)
+        values = np.empty((len(vertices), 5), np.float32)
+        values[:, :2] = getattr(puppet, f"{part}_pixel")
+        values[:, 2:] = relight(look.normals[part], camera.rotation, scene.light)
+        photo, scale = look.level(part, finest)
+        shade_relief(which, weights, triangles, values, photo, scale, mesh_which, solid, colour, cover)
+        if part == "front":
+            np.maximum(scene_depth, depth, out=scene_depth)
+
+    def _draw_mesh(self, puppet, look, scene, which, weights, values, colour, cover, fine, finest, camera) -> None:
+        crease = self.creases.factor(scene.performance.activation, seed=scene.crease_seed, amount=scene.crease_amount)
+        if crease is not None:
+            crease = crease * look.bare
+        skin = scene.skin
+        shapes = scene.performance.shapes
+        moved = sum(abs(v) for n, v in shapes.items() if n.startswith("eye"))
+        eyes, eye_scale = look.level("eyes", finest)
+        texel = finest * 270 / 768  # a portrait's face is about 270 px wide and fills its 768 texels
+        shade_mesh(which, weights, self.stage.triangles, self.stage.kind, values, look.level("open", texel)[0],
+                   look.level("closed", texel)[0], _DUMMY_FLAT if crease is None else crease, crease is not None,
+                   _DUMMY if skin.gain is None else skin.gain, skin.gain is not None,
+                   _DUMMY if skin.paint is None else skin.paint, _DUMMY_FLAT if skin.cover is None else skin.cover,
+                   skin.paint is not None, eyes, eye_scale, float(np.clip(moved, 0, 1)),
+                   0.45 * camera.focal / camera.distance * fine, colour, cover)
+
+    def _draw_prop(self, prop: Prop, scene: Scene, camera: Camera, mesh_which, scene_depth, colour, cover, fine
+                   ) -> float:
+        seen = camera.see(np.asarray(prop.vertices, np.float32))
+        triangles = np.ascontiguousarray(prop.triangles, np.int32)
+        height, width = cover.shape
+        depth, which, weights = rasterise(camera.place(seen, fine), triangles, height, width)
+        values = np.empty((len(seen), 4), np.float32)
+        values[:, :3] = 255 * prop.colour
+        if prop.shaded:
+            normals = vertex_normals(np.asarray(prop.vertices, np.float32), triangles)
+            towards = camera.rotation[2].astype(np.float32)
+            normals *= np.where(normals @ towards < 0, -1, 1)[:, None]
+            values[:, :3] *= relight(normals, camera.rotation, scene.light)
+        else:
+            values[:, :3] *= np.float32(scene.light.exposure)
+        values[:, 3] = prop.alpha
+        return float(shade_prop(which, weights, depth, triangles, values, scene_depth, mesh_which,
+                                self.stage.skin_triangles, colour, cover))
+
+    @staticmethod
+    def _over_background(puppet: Puppet, scene: Scene, colour, cover, size: tuple[int, int]) -> np.ndarray:
+        if scene.background is None:
+            behind = puppet.backdrop.astype(np.float32) * np.float32(scene.light.exposure) \
+                * np.array(scene.light.tint, np.float32)
+        else:
+            behind = scene.background.astype(np.float32)
+        if behind.shape[:2] != size[::-1]:
+            behind = cv2.resize(behind, size, interpolation=cv2.INTER_LINEAR)
+        out = colour + behind * (1 - cover)[..., None]
+        return np.clip(out + 0.5, 0, 255).astype(np.uint8)
+
+    # -- truth -------------------------------------------------------------------------------
+
+    def _gaze(self, puppet: Puppet, head: np.ndarray, camera: Camera) -> np.ndarray:
+        """Eyeballs turn about their centre; at rest the person looks into the portrait's camera."""
+        lines = []
+        for side in "LR":
+            ball, iris = self._eye_vertices[side]
+            at_rest = puppet.vertices[iris].mean(0) - puppet.vertices[ball].mean(0)
+            now = head[iris].mean(0) - puppet.vertices[ball].mean(0)
+            lines.append(now / np.linalg.norm(now) - at_rest / np.linalg.norm(at_rest))
+        ahead = puppet.turn.T @ np.array([0, 0, 1.0])
+        line = camera.rotation @ (ahead + np.mean(lines, 0))
+        return np.array([np.arctan2(line[0], line[2]), np.arctan2(-line[1], np.hypot(line[0], line[2]))], np.float32)
+
+    @property
+    def _eye_vertices(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        where = self.stage.vertices
+        out = {}
+        for side in "LR":
+            ball, iris = self.rig.vertices_of(f"eyeball_{side}"), self.rig.vertices_of(f"iris_{side}")
+            out[side] = (np.flatnonzero(np.isin(where, ball)), np.flatnonzero(np.isin(where, iris)))
+        return out
+
+    def _lid_gap(self, puppet: Puppet, head: np.ndarray) -> np.ndarray:
+        marks = self.stage.landmarks
+
+        def gap(v: np.ndarray, upper: list[int], lower: list[int]) -> float:
+            return float(np.linalg.norm(v[marks[upper]].mean(0) - v[marks[lower]].mean(0)))
+
+        return np.array([gap(head, up, low) / gap(puppet.vertices, up, low)
+                         for up, low in (([43, 44], [47, 46]), ([37, 38], [41, 40]))], np.float32)
+
+    def _visibility(self, seen, placed, normals, depth, camera: Camera) -> dict[str, float]:
+        height, width = depth.shape
+        turned = normals @ camera.rotation[2].astype(np.float32)
+        out = {}
+        for name, rows in self._regions.items():
+            x, y = np.round(placed[rows, 0]).astype(int), np.round(placed[rows, 1]).astype(int)
+            inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+            front = depth[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)]
+            out[name] = float((inside & (turned[rows] > 0.05) & (seen[rows, 2] > front - _NEAR_ENOUGH)).mean())
+        return out
+
+
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """What the renderer derives once from a puppet at rest."""
+
+    studio: np.ndarray
+    normals: dict[str, np.ndarray]
+    levels: dict[str, list[np.ndarray]]
+    bare: np.ndarray
+    solid: np.ndarray
+    front: np.ndarray
+
+    @classmethod
+    def of(cls, puppet: Puppet, stage, faces: np.ndarray) -> _Look:
+        normals = smooth(vertex_normals(puppet.vertices[:stage.skin], faces), stage.neighbours, 2)
+        normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-6
+        reliefs = {}
+        for part in ("front", "rear"):
+            own = vertex_normals(getattr(puppet, f"{part}_vertices"), getattr(puppet, f"{part}_triangles"))
+            own *= np.where(own[:, 2:] < 0, -1, 1)
+            own[:, 2] += 1  # the relief is flatter than what it shows
+            reliefs[part] = own / (np.linalg.norm(own, axis=1, keepdims=True) + 1e-6)
+        images = {"open": puppet.open_lids, "closed": puppet.closed_lids, "eyes": puppet.eye_image,
+                  "front": puppet.front, "rear": puppet.rear}
+        levels = {name: [image] for name, image in images.items()}
+        for chain in levels.values():
+            while min(chain[-1].shape[:2]) >= 48 and len(chain) < 4:
+                h, w = chain[-1].shape[:2]
+                chain.append(cv2.resize(chain[-1], (w // 2, h // 2), interpolation=cv2.INTER_AREA))
+        from .creases import SIDE
+
+        bare = cv2.resize(puppet.bare, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+        opaque = np.ones(len(stage.vertices), bool)
+        opaque[:stage.skin] = puppet.alpha > 0.995
+        return cls(studio(normals), reliefs, levels, bare, opaque[stage.triangles].all(1), normals[:, 2] > 0.5)
+
+    def level(self, name: str, pixels_per_source_pixel: float) -> tuple[np.ndarray, float]:
+        """The picture at the resolution that suits, and its scale; bilinear sampling skips pixels in finer ones."""
+        chain = self.levels[name]
+        pick = int(np.clip(np.floor(-np.log2(max(pixels_per_source_pixel, 1e-3)) + 0.4), 0, len(chain) - 1))
+        return chain[pick], chain[pick].shape[1] / chain[0].shape[1]
+
+
+def _closing(blink: float) -> float:
+    """How far the closed-lid texture has replaced the open one."""
+    return float(np.clip((blink - 0.15) / 0.45, 0, 1))

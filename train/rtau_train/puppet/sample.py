@@ -7,9 +7,9 @@ coefficients by `RECIPES`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
+
+from .scene import Performance
 
 AUS: tuple[int, ...] = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 24, 25, 26, 43)
 
@@ -52,37 +52,33 @@ PROTOTYPES: tuple[tuple[int, ...], ...] = (
 _FORBIDDEN = (({5}, {43}), ({17, 23, 24}, {25, 26}), ({10}, {17, 23, 24}))
 
 
-@dataclass(frozen=True)
-class Performance:
-    """One drawn expression.
-
-    Attributes:
-        activation: float32 [18, 2], per AU of `AUS` and side (subject's left, right), 0..1.
-        shapes: rig blendshape coefficients, nuisance motion included.
-    """
-
-    activation: np.ndarray
-    shapes: dict[str, float]
-
-
 def draw(rng: np.random.Generator, shape_names: list[str]) -> Performance:
     """Draw an expression: neutral, one AU, a prototype or a random few."""
     aus = _draw_aus(rng)
     level = {au: _draw_level(rng) for au in aus}
     sides = _draw_sides(rng)
     activation = np.zeros((len(AUS), 2), np.float32)
-    shapes: dict[str, float] = {}
     for au, value in level.items():
         per_side = np.clip(value * sides * rng.uniform(0.92, 1.08, 2), 0, 1)
         if au in (17, 25, 26):  # the jaw and the chin boss have no sides
             per_side[:] = value
         activation[AUS.index(au)] = per_side
-        for name, weight in RECIPES[au].items():
-            side = {"L": per_side[0], "R": per_side[1]}.get(name[-1] if name[-2:-1] == "_" else "", per_side.max())
-            shapes[name] = shapes.get(name, 0.0) + weight * float(side)
+    shapes = shapes_of(activation)
     for name, value in _nuisance(rng, aus, shape_names).items():
         shapes[name] = shapes.get(name, 0.0) + value
     return Performance(activation, {name: float(np.clip(v, -0.6, 1.15)) for name, v in shapes.items()})
+
+
+def shapes_of(activation: np.ndarray) -> dict[str, float]:
+    """Rig coefficients that perform activations [18, 2] (subject's left, right), without any nuisance."""
+    shapes: dict[str, float] = {}
+    for au, (left, right) in zip(AUS, np.asarray(activation, np.float64), strict=True):
+        if max(left, right) <= 0:
+            continue
+        for name, weight in RECIPES[au].items():
+            side = {"_L": left, "_R": right}.get(name[-2:], max(left, right))
+            shapes[name] = shapes.get(name, 0.0) + weight * float(side)
+    return shapes
 
 
 def _draw_aus(rng: np.random.Generator) -> list[int]:

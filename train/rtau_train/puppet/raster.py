@@ -1,0 +1,140 @@
+"""Triangles to pixels on a CPU: compiled kernels, one thread, the same bytes every time."""
+
+from __future__ import annotations
+
+import numba as nb
+import numpy as np
+
+FAR = -1e9
+
+
+@nb.njit(cache=True, fastmath=True, inline="always")
+def _cover(x0, y0, x1, y1, x2, y2, x, y, inverse):
+    w1 = ((x - x0) * (y2 - y0) - (x2 - x0) * (y - y0)) * inverse
+    w2 = ((x1 - x0) * (y - y0) - (x - x0) * (y1 - y0)) * inverse
+    return 1 - w1 - w2, w1, w2
+
+
+@nb.njit(cache=True, fastmath=True)
+def _rasterise(placed, triangles, depth, which, weights):
+    height, width = depth.shape
+    for t in range(triangles.shape[0]):
+        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        x0, y0, x1, y1, x2, y2 = placed[a, 0], placed[a, 1], placed[b, 0], placed[b, 1], placed[c, 0], placed[c, 1]
+        area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
+        if abs(area) < 1e-9:
+            continue
+        left = max(int(np.ceil(min(x0, x1, x2))), 0)
+        right = min(int(np.floor(max(x0, x1, x2))), width - 1)
+        top = max(int(np.ceil(min(y0, y1, y2))), 0)
+        bottom = min(int(np.floor(max(y0, y1, y2))), height - 1)
+        inverse = 1.0 / area
+        z0, z1, z2 = placed[a, 2], placed[b, 2], placed[c, 2]
+        for y in range(top, bottom + 1):
+            for x in range(left, right + 1):
+                w0, w1, w2 = _cover(x0, y0, x1, y1, x2, y2, x, y, inverse)
+                if w0 < -1e-5 or w1 < -1e-5 or w2 < -1e-5:
+                    continue
+                z = w0 * z0 + w1 * z1 + w2 * z2
+                if z > depth[y, x]:
+                    depth[y, x] = z
+                    which[y, x] = t
+                    weights[y, x, 0] = w1
+                    weights[y, x, 1] = w2
+
+
+@nb.njit(cache=True, fastmath=True)
+def _interpolate(which, weights, triangles, values, out):
+    height, width = which.shape
+    for y in range(height):
+        for x in range(width):
+            t = which[y, x]
+            if t < 0:
+                continue
+            w1, w2 = weights[y, x, 0], weights[y, x, 1]
+            a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+            for k in range(values.shape[1]):
+                out[y, x, k] = (1 - w1 - w2) * values[a, k] + w1 * values[b, k] + w2 * values[c, k]
+
+
+@nb.njit(cache=True, fastmath=True)
+def _vertex_normals(vertices, triangles, normals):
+    normals[:] = 0
+    for t in range(triangles.shape[0]):
+        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        e0, e1, e2 = vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2]
+        f0, f1, f2 = vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1], vertices[c, 2] - vertices[a, 2]
+        n0, n1, n2 = e1 * f2 - e2 * f1, e2 * f0 - e0 * f2, e0 * f1 - e1 * f0
+        for k in (a, b, c):
+            normals[k, 0] += n0
+            normals[k, 1] += n1
+            normals[k, 2] += n2
+    _normalise(normals)
+
+
+@nb.njit(cache=True, fastmath=True)
+def _normalise(normals):
+    for i in range(normals.shape[0]):
+        length = np.sqrt(normals[i, 0] ** 2 + normals[i, 1] ** 2 + normals[i, 2] ** 2) + 1e-12
+        for k in range(3):
+            normals[i, k] /= length
+
+
+@nb.njit(cache=True, fastmath=True)
+def _smooth(values, edges, rounds):
+    count, width = values.shape
+    degree = np.ones(count, np.float32)
+    for e in range(edges.shape[0]):
+        degree[edges[e, 0]] += 1
+        degree[edges[e, 1]] += 1
+    for _ in range(rounds):
+        total = values.copy()
+        for e in range(edges.shape[0]):
+            a, b = edges[e, 0], edges[e, 1]
+            for k in range(width):
+                total[a, k] += values[b, k]
+                total[b, k] += values[a, k]
+        for i in range(count):
+            for k in range(width):
+                values[i, k] = total[i, k] / degree[i]
+
+
+def rasterise(placed: np.ndarray, triangles: np.ndarray, height: int, width: int
+              ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Find the nearest triangle of every pixel.
+
+    Args:
+        placed: float32 [V, 3], x and y in pixels (centres at integers), z greater is nearer.
+        triangles: int32 [T, 3].
+
+    Returns:
+        depth float32 [H, W] (`FAR` where nothing is), triangle int32 [H, W] (-1 where nothing is),
+        weights float32 [H, W, 2] of the second and third corner.
+    """
+    depth = np.full((height, width), FAR, np.float32)
+    which = np.full((height, width), -1, np.int32)
+    weights = np.zeros((height, width, 2), np.float32)
+    _rasterise(np.ascontiguousarray(placed, np.float32), triangles, depth, which, weights)
+    return depth, which, weights
+
+
+def interpolate(which: np.ndarray, weights: np.ndarray, triangles: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Vertex values [V, K] at every pixel: float32 [H, W, K], 0 where no triangle is."""
+    out = np.zeros((*which.shape, values.shape[1]), np.float32)
+    _interpolate(which, weights, np.ascontiguousarray(triangles, np.int32), np.ascontiguousarray(values, np.float32),
+                 out)
+    return out
+
+
+def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """Area-weighted unit normals, float32 [V, 3]."""
+    normals = np.zeros((len(vertices), 3), np.float32)
+    _vertex_normals(np.ascontiguousarray(vertices, np.float32), triangles, normals)
+    return normals
+
+
+def smooth(values: np.ndarray, edges: np.ndarray, rounds: int) -> np.ndarray:
+    """Average each vertex's values [V, K] with its neighbours', some rounds."""
+    out = np.array(values, np.float32)
+    _smooth(out, edges, rounds)
+    return out

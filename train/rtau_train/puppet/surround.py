@@ -1,0 +1,253 @@
+"""Everything of the portrait that is not the face mesh: hair, ears, neck, clothes, backdrop.
+
+The photograph is laid over a relief of the fitted head as two layers. The front layer is
+the head itself; the rear layer is the person's outline at the depth of the ears, with skin
+and hair continued behind the face, so that a turned head uncovers neck and hair and not a
+stretched edge. A curved rim behind the outline closes the sides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from .fit import DISTANCE, Fit
+from .portrait import Portrait
+from .raster import interpolate, rasterise
+from .rig import Rig
+from .texture import blur, fill
+
+_GRID = 6  # photograph pixels between the relief's vertices
+_EAR_DEPTH = 3.0  # cm behind the upper jaw points: nothing in front of it is pressed deeper
+_CLIFF = 1.4  # cm within a few pixels: an edge behind which something else begins
+_FOLLOWED = 4  # mesh vertices that move each vertex of the relief
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A relief of the photograph.
+
+    Attributes:
+        vertices: float32 [V, 3], head coordinates, cm.
+        triangles: int32 [T, 3].
+        pixel: float32 [V, 2], place in the photograph.
+        leaders, shares: int32 and float32 [V, K]: stage vertices whose motion the vertex follows,
+            and how much.
+    """
+
+    vertices: np.ndarray
+    triangles: np.ndarray
+    pixel: np.ndarray
+    leaders: np.ndarray
+    shares: np.ndarray
+
+
+@dataclass(frozen=True)
+class Surround:
+    """The person around the face mesh.
+
+    Attributes:
+        front: float32 [H, W, 4], RGB 0..1 free of the backdrop's colour, and coverage.
+        rear: float32 [H, W, 4], the same with the face taken out and the hole filled.
+        front_layer, rear_layer: their reliefs.
+        backdrop: float32 [h, w, 3], RGB 0..1, the portrait's own backdrop without the person, small.
+        plain: whether the backdrop was plain enough to cut the person out cleanly.
+        hair: float32 [3], median colour of what lies above the forehead.
+    """
+
+    front: np.ndarray
+    rear: np.ndarray
+    front_layer: Layer
+    rear_layer: Layer
+    backdrop: np.ndarray
+    plain: bool
+    hair: np.ndarray
+
+
+def surround(portrait: Portrait, fit: Fit, rig: Rig) -> Surround:
+    """Cut the person out of the photograph and give them depth."""
+    photo = portrait.image.astype(np.float32) / 255
+    height, width = photo.shape[:2]
+    placed = fit.project(fit.camera)
+    head = np.zeros((height, width), np.uint8)
+    for corner in placed[rig.triangles[rig.triangles_of("face_narrow")]]:
+        cv2.fillConvexPoly(head, np.round(corner).astype(np.int32), 1)
+    coverage, backdrop, plain = _cut_out(photo, head)
+    colour = _free_of_backdrop(photo, coverage, backdrop)
+
+    depth, near = _relief(fit, rig, placed, (height, width))
+    edge = _cliffs(depth, near)
+    inside = cv2.erode(near.astype(np.uint8), np.ones((5, 5), np.uint8))
+    front = np.dstack([colour, coverage * blur(inside.astype(np.float32), 1.0) * (1 - blur(edge, 1.2))])
+    deep = cv2.erode(head, np.ones((9, 9), np.uint8))
+    around = ((deep == 0) & (coverage > 0.95)).astype(np.float32)
+    # Behind the jaw lies the neck, behind the cheeks hair and ears: carry them in, not the face out.
+    behind = fill(colour, around * (1 - cv2.dilate(head, np.ones((7, 7), np.uint8))))
+    mix = blur(deep.astype(np.float32), 2)[..., None]
+    rear = np.dstack([colour * (1 - mix) + behind * mix, coverage])
+
+    plane = float(np.median(fit.camera[rig.landmarks[[0, 16]], 2])) - _EAR_DEPTH
+    relief = np.where(near, np.maximum(depth, plane), plane).astype(np.float32)
+    leaders = _Leaders(fit, rig, placed)
+    front_layer = _layer(fit, relief, front[..., 3] > 0.01, leaders, follow=1.0)
+    rear_layer = _layer(fit, _rounded(coverage, plane, fit), coverage > 0.01, leaders, follow=0.6)
+    top = _hair(colour, coverage, portrait)
+    return Surround(front.astype(np.float32), rear.astype(np.float32), front_layer, rear_layer,
+                    cv2.resize(backdrop, (64, 64), interpolation=cv2.INTER_AREA), plain, top)
+
+
+def _cut_out(photo: np.ndarray, head: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Coverage [H, W] by the person, the backdrop without them [H, W, 3], and whether that was easy.
+
+    Studio backdrops are smooth: a quadratic in x and y explains them, and the person is what
+    differs. Where it doesn't, GrabCut separates head and shoulders from the rest.
+    """
+    height, width = head.shape
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    x, y = x / width, y / height
+    basis = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], -1)
+    free = (cv2.dilate(head, np.ones((61, 61), np.uint8)) == 0) & (y < 0.8)
+    rim = max(4, height // 160)
+    corners = np.concatenate([photo[rim:height // 10, rim:width // 16].reshape(-1, 3),
+                              photo[rim:height // 10, -width // 16:-rim].reshape(-1, 3)])
+    used = free & (np.linalg.norm(photo - np.median(corners, 0), axis=2) < 0.2)
+    if used.sum() > 2000:
+        for tolerance in (0.12, 0.08, 0.06, 0.05):
+            weights = np.linalg.lstsq(basis[used][::5], photo[used][::5], rcond=None)[0]
+            backdrop = np.clip(basis @ weights, 0, 1).astype(np.float32)
+            off = np.linalg.norm(photo - backdrop, axis=2)
+            used = free & (off < tolerance)
+            if used.sum() < 2000:
+                break
+        if used.sum() > 0.35 * free.sum():
+            return _key(off, head), backdrop, True
+    return _grab(photo, head)
+
+
+def _key(off: np.ndarray, head: np.ndarray) -> np.ndarray:
+    """Coverage from the distance to the backdrop's colour: what joins the picture's border is backdrop."""
+    height, width = head.shape
+    rows = np.arange(height)[:, None]
+    off = blur(off.astype(np.float32), 0.7)
+    like = ((off < 0.085) & (head == 0)).astype(np.uint8)
+    _, label, stats, _ = cv2.connectedComponentsWithStats(like, connectivity=4)
+    border = np.unique(np.concatenate([label[0], label[:int(height * 0.8), 0], label[:int(height * 0.8), -1]]))
+    outside = np.isin(label, border[border > 0])
+    gaps = np.isin(label, np.flatnonzero(stats[:, 4] > 150)) & (like > 0) & (rows < height * 0.85)
+    outside |= gaps & (off < 0.06)
+    near = cv2.dilate(outside.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    cover = np.where(outside, 0, np.where(near, np.clip((off - 0.05) / 0.13, 0, 1), 1)).astype(np.float32)
+    cover[head > 0] = 1
+    return np.clip((blur(cover, 0.8) - 0.3) / 0.65, 0, 1)
+
+
+def _grab(photo: np.ndarray, head: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
+    height, width = head.shape
+    rows, columns = np.nonzero(head)
+    mask = np.full(head.shape, cv2.GC_PR_BGD, np.uint8)
+    side = columns.max() - columns.min()
+    low, high = max(columns.min() - side // 3, 0), min(columns.max() + side // 3, width)
+    mask[max(rows.min() - side // 2, 0):, low:high] = cv2.GC_PR_FGD
+    mask[head > 0] = cv2.GC_FGD
+    mask[:max(height // 40, 2)] = cv2.GC_BGD
+    cv2.setRNGSeed(0)
+    image = (photo * 255).astype(np.uint8)
+    cv2.grabCut(image, mask, None, np.zeros((1, 65)), np.zeros((1, 65)), 4, cv2.GC_INIT_WITH_MASK)
+    cover = np.isin(mask, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
+    cover = np.maximum(blur(cover, 1.2), head.astype(np.float32))
+    return cover, fill(photo, (cover < 0.02).astype(np.float32)), False
+
+
+def _free_of_backdrop(photo: np.ndarray, cover: np.ndarray, backdrop: np.ndarray) -> np.ndarray:
+    """The person's own colour at the outline, where the photograph mixes it with the backdrop's."""
+    inner = cv2.erode((cover > 0.97).astype(np.float32), np.ones((5, 5), np.uint8))
+    inward = fill(photo, inner)
+    share = np.clip(cover, 0.05, 1)[..., None]
+    solved = (photo - (1 - share) * backdrop) / share
+    solved = np.minimum(np.clip(solved, 0, 1), np.maximum(inward * 1.25, 0.02))  # no pale tufts
+    trust = np.clip((cover - 0.25) / 0.5, 0, 1)[..., None]
+    return (solved * trust + inward * (1 - trust)).astype(np.float32)
+
+
+def _relief(fit: Fit, rig: Rig, placed: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Depth of the head's front surface per pixel, and where there is one."""
+    picked = np.concatenate([rig.triangles_of("face"), rig.triangles_of("head_neck")])
+    half = (shape[0] // 2, shape[1] // 2)
+    depth, which, _ = rasterise(np.c_[placed / 2 - 0.25, fit.camera[:, 2]], rig.triangles[picked], *half)
+    near = (which >= 0).astype(np.float32)
+    solid = fill(np.where(near > 0, depth, 0)[..., None].astype(np.float32), near)[..., 0]
+    size = shape[::-1]
+    return (cv2.resize(solid, size, interpolation=cv2.INTER_LINEAR),
+            cv2.resize(near, size, interpolation=cv2.INTER_LINEAR) > 0.5)
+
+
+def _cliffs(depth: np.ndarray, near: np.ndarray) -> np.ndarray:
+    """Where depth falls steeply within the head, mostly the jaw before the neck: float32 0 or 1."""
+    kernel = np.ones((9, 9), np.uint8)
+    fall = cv2.dilate(depth, kernel) - cv2.erode(depth, kernel)
+    inside = cv2.erode(near.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+    return ((fall > _CLIFF) & inside).astype(np.float32)
+
+
+def _rounded(cover: np.ndarray, plane: float, fit: Fit) -> np.ndarray:
+    """Depth of the rear layer: level inside, bending back towards the outline like the side of a head."""
+    per_cm = fit.focal / DISTANCE
+    inward = cv2.distanceTransform((cover > 0.5).astype(np.uint8), cv2.DIST_L2, 5) / per_cm
+    bend = np.clip(1 - inward / 2.5, 0, 1)
+    return (plane - 1.0 - 4.0 * (1 - np.sqrt(np.clip(1 - bend**2, 0, 1)))).astype(np.float32)
+
+
+def _hair(colour: np.ndarray, cover: np.ndarray, portrait: Portrait) -> np.ndarray:
+    """Median colour of the strip under the top of the outline."""
+    middle = portrait.points[27:31, 0].mean()
+    reach = portrait.eye_distance * 0.4
+    columns = slice(int(max(middle - reach, 0)), int(middle + reach))
+    rows = np.flatnonzero((cover[:, columns] > 0.9).mean(1) > 0.5)
+    top = int(rows[0]) if len(rows) else 0
+    strip = colour[top + 4:top + 4 + int(0.25 * portrait.eye_distance) + 1, columns]
+    return np.median(strip.reshape(-1, 3), 0).astype(np.float32)
+
+
+class _Leaders:
+    """Finds which mesh vertices a place in the photograph moves with."""
+
+    def __init__(self, fit: Fit, rig: Rig, placed: np.ndarray) -> None:
+        from scipy.spatial import cKDTree
+
+        stage = rig.stage
+        own = placed[stage.vertices[:stage.skin]]
+        self.per_cm = fit.focal / DISTANCE
+        # The face's hidden undersides project onto its front; the nearest in depth is meant.
+        self.tree = cKDTree(own)
+
+    def __call__(self, pixels: np.ndarray, follow: float) -> tuple[np.ndarray, np.ndarray]:
+        distance, index = self.tree.query(pixels, k=_FOLLOWED)
+        share = 1 / (distance + 0.3 * self.per_cm)
+        share /= share.sum(1, keepdims=True)
+        fade = np.exp(-((distance[:, :1] / self.per_cm) / 2.2) ** 2)
+        return index.astype(np.int32), (share * fade * follow).astype(np.float32)
+
+
+def _layer(fit: Fit, depth: np.ndarray, shown: np.ndarray, leaders: _Leaders, follow: float) -> Layer:
+    height, width = depth.shape
+    x, y = np.meshgrid(np.arange(0, width + _GRID - 1, _GRID).clip(max=width - 1),
+                       np.arange(0, height + _GRID - 1, _GRID).clip(max=height - 1))
+    z = depth[y, x]
+    per_pixel = (DISTANCE - z) / fit.focal
+    camera = np.stack([(x - fit.centre[0]) * per_pixel, -(y - fit.centre[1]) * per_pixel, z], -1).reshape(-1, 3)
+    rows, columns = x.shape
+    cell = cv2.resize(cv2.dilate(shown.astype(np.uint8), np.ones((2 * _GRID + 1,) * 2, np.uint8)),
+                      (width, height))[y, x].reshape(rows, columns) > 0
+    index = np.arange(rows * columns).reshape(rows, columns)
+    a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]
+    quad = (cell[:-1, :-1] | cell[:-1, 1:] | cell[1:, :-1] | cell[1:, 1:]).ravel()
+    triangles = np.concatenate([np.stack([a, c, b], -1).reshape(-1, 3)[quad], np.stack([b, c, d], -1).reshape(-1, 3)[quad]])
+    used = np.unique(triangles)
+    new = np.full(rows * columns, -1, np.int32)
+    new[used] = np.arange(len(used))
+    pixel = np.stack([x, y], -1).reshape(-1, 2)[used].astype(np.float32)
+    who, share = leaders(pixel, follow)
+    head = (camera[used] - fit.translation) @ fit.rotation
+    return Layer(head.astype(np.float32), new[triangles].astype(np.int32), pixel, who, share)
