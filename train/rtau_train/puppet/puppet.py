@@ -102,7 +102,8 @@ def build_puppet(portrait: Portrait, rig: Rig, fit: Fit | None = None) -> Puppet
     vertices = fit.head[stage.vertices].copy()
     for (first, end), move in ((_UPPER_TEETH, _UPPER_MOVE), (_LOWER_TEETH, _LOWER_MOVE)):
         vertices[(stage.vertices >= first) & (stage.vertices < end)] += np.float32(move)
-    skin, eyes, around = bake(portrait, fit, rig), paint_eyes(portrait), surround(portrait, fit, rig)
+    around, eyes = surround(portrait, fit, rig), paint_eyes(portrait)
+    skin = bake(portrait, fit, rig, around.person)
     facing = vertex_normals(fit.camera[stage.vertices[:stage.skin]], stage.triangles[:stage.skin_triangles])[:, 2]
     inner = np.clip((stage.ring - 18) / 7, 0, 1)  # folds well inside the face may face away, the rim may not
     alpha = np.clip(stage.ring / 8, 0, 1) * np.maximum(np.clip((facing - 0.08) / 0.3, 0, 1), inner)

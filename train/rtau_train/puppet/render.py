@@ -20,9 +20,11 @@ from .shader import MESH_VALUES, shade_mesh, shade_prop, shade_relief
 #: Colours of the mouth's inside, RGB 0..1 at the light of a studio.
 _INSIDE = {SOCKET: (0.30, 0.12, 0.13), GUMS: (0.70, 0.36, 0.37), TEETH: (0.95, 0.92, 0.85),
            LID_INSIDE: (0.30, 0.17, 0.15)}
-_MOUTH_DEPTH = 3.2  # cm behind the lips at which the mouth is a third as bright
+#: cm behind the lips at which the mouth is a third as bright.
+_MOUTH_DEPTH = {SOCKET: 3.2, GUMS: 6.0, TEETH: 1.8, LID_INSIDE: 9.0}
 #: Shading of folds: how strongly turning skin changes its brightness, and within what bounds.
-_FOLD_GAIN, _FOLD_DARKEST, _FOLD_BRIGHTEST = 1.3, 0.78, 1.10
+_FOLD_GAIN, _FOLD_DARKEST, _FOLD_BRIGHTEST = 1.1, 0.82, 1.07
+_FOLD_SMOOTH = 5  # rounds of averaging: the mesh's own folds are sharper than skin's
 _BROW_TO_CHIN = 13.8  # cm on the generic head; the measure of `Scene.face`
 _NEAR_ENOUGH = 0.3  # cm: a point this close behind the drawn surface is on it
 _DUMMY = np.zeros((2, 2, 3), np.float32)
@@ -132,7 +134,7 @@ class Renderer:
 
         colour, cover = np.zeros((height, width, 3), np.float32), np.zeros((height, width), np.float32)
         depth, which, weights = rasterise(placed, stage.triangles, height, width)
-        normals = smooth(vertex_normals(head[:stage.skin], self._faces), stage.neighbours, 2)
+        normals = smooth(vertex_normals(head[:stage.skin], self._faces), stage.neighbours, _FOLD_SMOOTH)
         normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-6
         values, solid = self._mesh_values(puppet, look, scene, head, seen, normals, camera)
 
@@ -177,8 +179,8 @@ class Renderer:
         lift = np.array([max(shapes.get(f"eyeWide_{s}", 0.0), 0.6 * shapes.get(f"browOuterUp_{s}", 0.0), 0.0)
                          for s in "LR"], np.float32)
         side = np.where(puppet.vertices[:skin, 0] > 0, 0, 1)
-        lid = np.clip(stage.lid * 2.2, 0, 1)
-        values[:skin, 6] = lid * np.maximum(shut, np.clip(lift - 0.25, 0, 0.4))[side]
+        # Away from the eyes both textures are the same, so the whole side may turn to the other one.
+        values[:skin, 6] = np.maximum(shut, np.clip(1.2 * lift - 0.2, 0, 0.6))[side]
 
         fold = (studio(normals) / look.studio) ** (_FOLD_GAIN * (1 - 0.85 * np.clip(stage.lid * 1.5, 0, 1) * shut[side]))
         values[:skin, 0:2] = stage.uv
@@ -198,12 +200,12 @@ class Renderer:
         lips = seen[self.stage.landmarks[[61, 62, 63, 65, 66, 67]], 2].max()
         exposure = float(np.clip(puppet.sclera.mean() / 0.72, 0.75, 1.1))
         inner = self._inner
-        deep = np.exp(-np.clip(lips - seen[inner, 2], 0, 8) / _MOUTH_DEPTH)
+        deep = np.clip(lips - seen[inner, 2], 0, 8)
         facing = np.clip(0.45 + 0.55 * np.abs(self._inner_normals(head)), 0, 1)
         kinds = self._kinds[inner]
         for kind, base in _INSIDE.items():
             rows = kinds == kind
-            own = deep[rows] * facing[rows] * exposure
+            own = np.exp(-deep[rows] / _MOUTH_DEPTH[kind]) * facing[rows] * exposure
             if kind == TEETH:
                 own = own * (shade + gaps * 0.5 * (facing[rows] - 1))
             elif kind == LID_INSIDE:
@@ -336,7 +338,7 @@ class _Look:
 
     @classmethod
     def of(cls, puppet: Puppet, stage, faces: np.ndarray) -> _Look:
-        normals = smooth(vertex_normals(puppet.vertices[:stage.skin], faces), stage.neighbours, 2)
+        normals = smooth(vertex_normals(puppet.vertices[:stage.skin], faces), stage.neighbours, _FOLD_SMOOTH)
         normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-6
         reliefs = {}
         for part in ("front", "rear"):

@@ -1,9 +1,9 @@
 """Everything of the portrait that is not the face mesh: hair, ears, neck, clothes, backdrop.
 
 The photograph is laid over a relief of the fitted head as two layers. The front layer is
-the head itself; the rear layer is the person's outline at the depth of the ears, with skin
-and hair continued behind the face, so that a turned head uncovers neck and hair and not a
-stretched edge. A curved rim behind the outline closes the sides.
+the face, under the soft rim of the mesh. The rear layer is all else at the depth of neck,
+ears and hair, with skin and hair continued behind the face, so that a turned head uncovers
+neck and hair and not a stretched edge; towards the outline it bends back like a head does.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .texture import blur, fill
 
 _GRID = 6  # photograph pixels between the relief's vertices
 _EAR_DEPTH = 3.0  # cm behind the upper jaw points: nothing in front of it is pressed deeper
-_CLIFF = 1.4  # cm within a few pixels: an edge behind which something else begins
+_CLIFF = 1.0  # cm from one pixel to the next but one: an edge behind which something else begins
 _FOLLOWED = 4  # mesh vertices that move each vertex of the relief
 
 
@@ -52,11 +52,13 @@ class Surround:
         front: float32 [H, W, 4], RGB 0..1 free of the backdrop's colour, and coverage.
         rear: float32 [H, W, 4], the same with the face taken out and the hole filled.
         front_layer, rear_layer: their reliefs.
+        person: float32 [H, W, 4], the whole person, face included.
         backdrop: float32 [h, w, 3], RGB 0..1, the portrait's own backdrop without the person, small.
         plain: whether the backdrop was plain enough to cut the person out cleanly.
         hair: float32 [3], median colour of what lies above the forehead.
     """
 
+    person: np.ndarray
     front: np.ndarray
     rear: np.ndarray
     front_layer: Layer
@@ -74,27 +76,37 @@ def surround(portrait: Portrait, fit: Fit, rig: Rig) -> Surround:
     head = np.zeros((height, width), np.uint8)
     for corner in placed[rig.triangles[rig.triangles_of("face_narrow")]]:
         cv2.fillConvexPoly(head, np.round(corner).astype(np.int32), 1)
+    rim, _ = cv2.findContours(head, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(head, rim, -1, 1, cv2.FILLED)  # eyes and mouth are holes in the mesh, not in the face
     coverage, backdrop, plain = _cut_out(photo, head)
     colour = _free_of_backdrop(photo, coverage, backdrop)
 
     depth, near = _relief(fit, rig, placed, (height, width))
-    edge = _cliffs(depth, near)
-    inside = cv2.erode(near.astype(np.uint8), np.ones((5, 5), np.uint8))
-    front = np.dstack([colour, coverage * blur(inside.astype(np.float32), 1.0) * (1 - blur(edge, 1.2))])
-    deep = cv2.erode(head, np.ones((9, 9), np.uint8))
-    around = ((deep == 0) & (coverage > 0.95)).astype(np.float32)
-    # Behind the jaw lies the neck, behind the cheeks hair and ears: carry them in, not the face out.
-    behind = fill(colour, around * (1 - cv2.dilate(head, np.ones((7, 7), np.uint8))))
-    mix = blur(deep.astype(np.float32), 2)[..., None]
+    per_cm = int(fit.focal / DISTANCE)
+    deep = cv2.erode(head, np.ones((2 * per_cm + 1,) * 2, np.uint8))
+    edge = _cliffs(depth, near, portrait) * (1 - deep)
+    inside = cv2.erode(head, np.ones((5, 5), np.uint8))
+    front = np.dstack([colour, coverage * blur(inside.astype(np.float32), 1.5) * (1 - blur(edge, 1.2))])
+    # Behind the jaw lies the neck, behind the temples the side of the head: both are carried in.
+    rows = np.arange(height)[:, None]
+    jaw = (head > 0) & (rows > portrait.points[[48, 54], 1].mean() - per_cm)
+    clothes = rows > portrait.points[8, 1] + 0.35 * portrait.eye_distance
+    hole = (deep > 0) | cv2.dilate(jaw.astype(np.uint8), np.ones((7, 7), np.uint8)).astype(bool)
+    known = (cv2.erode(coverage, np.ones((9, 9), np.uint8)) > 0.95) & ~hole
+    behind = fill(colour, (known & ~clothes).astype(np.float32))
+    mix = blur((hole & (head > 0)).astype(np.float32), 1.5)[..., None]
     rear = np.dstack([colour * (1 - mix) + behind * mix, coverage])
 
     plane = float(np.median(fit.camera[rig.landmarks[[0, 16]], 2])) - _EAR_DEPTH
-    relief = np.where(near, np.maximum(depth, plane), plane).astype(np.float32)
+    ring = near & (head == 0)
+    rear_depth = fill(np.where(ring, depth, 0)[..., None].astype(np.float32), ring.astype(np.float32))[..., 0]
+    rear_depth = blur(np.maximum(np.minimum(rear_depth, depth), plane), 0.3 * per_cm)
+    rear_depth = rear_depth - _bend(coverage, fit)
     leaders = _Leaders(fit, rig, placed)
-    front_layer = _layer(fit, relief, front[..., 3] > 0.01, leaders, follow=1.0)
-    rear_layer = _layer(fit, _rounded(coverage, plane, fit), coverage > 0.01, leaders, follow=0.6)
+    front_layer = _layer(fit, depth, front[..., 3] > 0.01, leaders, follow=1.0)
+    rear_layer = _layer(fit, rear_depth.astype(np.float32), coverage > 0.01, leaders, follow=0.8)
     top = _hair(colour, coverage, portrait)
-    return Surround(front.astype(np.float32), rear.astype(np.float32), front_layer, rear_layer,
+    return Surround(np.dstack([colour, coverage]).astype(np.float32), front.astype(np.float32), rear.astype(np.float32), front_layer, rear_layer,
                     cv2.resize(backdrop, (64, 64), interpolation=cv2.INTER_AREA), plain, top)
 
 
@@ -131,7 +143,8 @@ def _key(off: np.ndarray, head: np.ndarray) -> np.ndarray:
     height, width = head.shape
     rows = np.arange(height)[:, None]
     off = blur(off.astype(np.float32), 0.7)
-    like = ((off < 0.085) & (head == 0)).astype(np.uint8)
+    inner = cv2.erode(head, np.ones((41, 41), np.uint8)) > 0  # the fitted outline may be some pixels off
+    like = ((off < 0.085) & ~inner).astype(np.uint8)
     _, label, stats, _ = cv2.connectedComponentsWithStats(like, connectivity=4)
     border = np.unique(np.concatenate([label[0], label[:int(height * 0.8), 0], label[:int(height * 0.8), -1]]))
     outside = np.isin(label, border[border > 0])
@@ -139,7 +152,7 @@ def _key(off: np.ndarray, head: np.ndarray) -> np.ndarray:
     outside |= gaps & (off < 0.06)
     near = cv2.dilate(outside.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     cover = np.where(outside, 0, np.where(near, np.clip((off - 0.05) / 0.13, 0, 1), 1)).astype(np.float32)
-    cover[head > 0] = 1
+    cover[inner] = 1
     return np.clip((blur(cover, 0.8) - 0.3) / 0.65, 0, 1)
 
 
@@ -173,30 +186,32 @@ def _free_of_backdrop(photo: np.ndarray, cover: np.ndarray, backdrop: np.ndarray
 
 def _relief(fit: Fit, rig: Rig, placed: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Depth of the head's front surface per pixel, and where there is one."""
-    picked = np.concatenate([rig.triangles_of("face"), rig.triangles_of("head_neck")])
-    half = (shape[0] // 2, shape[1] // 2)
-    depth, which, _ = rasterise(np.c_[placed / 2 - 0.25, fit.camera[:, 2]], rig.triangles[picked], *half)
+    # Eyeballs and mouth close the openings, through which the back of the head would be seen.
+    groups = ("face", "head_neck", "eyeball_L", "eyeball_R", "mouth_socket", "gums_tongue")
+    picked = np.concatenate([rig.triangles_of(g) for g in groups])
+    depth, which, _ = rasterise(np.c_[placed, fit.camera[:, 2]], rig.triangles[picked], *shape)
     near = (which >= 0).astype(np.float32)
-    solid = fill(np.where(near > 0, depth, 0)[..., None].astype(np.float32), near)[..., 0]
-    size = shape[::-1]
-    return (cv2.resize(solid, size, interpolation=cv2.INTER_LINEAR),
-            cv2.resize(near, size, interpolation=cv2.INTER_LINEAR) > 0.5)
+    return fill(np.where(near > 0, depth, 0)[..., None].astype(np.float32), near)[..., 0], near > 0
 
 
-def _cliffs(depth: np.ndarray, near: np.ndarray) -> np.ndarray:
-    """Where depth falls steeply within the head, mostly the jaw before the neck: float32 0 or 1."""
-    kernel = np.ones((9, 9), np.uint8)
+def _cliffs(depth: np.ndarray, near: np.ndarray, portrait: Portrait) -> np.ndarray:
+    """Where the jaw ends before the neck: float32 0 or 1.
+
+    The sides of a head fall as steeply, but they are one surface, and a turned head shows it.
+    """
+    kernel = np.ones((3, 3), np.uint8)
     fall = cv2.dilate(depth, kernel) - cv2.erode(depth, kernel)
     inside = cv2.erode(near.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
-    return ((fall > _CLIFF) & inside).astype(np.float32)
+    low = np.arange(len(depth))[:, None] > portrait.points[[2, 14], 1].mean()
+    return cv2.dilate(((fall > _CLIFF) & inside & low).astype(np.float32), kernel)
 
 
-def _rounded(cover: np.ndarray, plane: float, fit: Fit) -> np.ndarray:
-    """Depth of the rear layer: level inside, bending back towards the outline like the side of a head."""
+def _bend(cover: np.ndarray, fit: Fit) -> np.ndarray:
+    """How far the rear layer bends back towards its outline, like the side of a head, cm."""
     per_cm = fit.focal / DISTANCE
     inward = cv2.distanceTransform((cover > 0.5).astype(np.uint8), cv2.DIST_L2, 5) / per_cm
-    bend = np.clip(1 - inward / 2.5, 0, 1)
-    return (plane - 1.0 - 4.0 * (1 - np.sqrt(np.clip(1 - bend**2, 0, 1)))).astype(np.float32)
+    bend = np.clip(1 - inward / 3.0, 0, 1)
+    return blur((3.0 * (1 - np.sqrt(np.clip(1 - 0.96 * bend**2, 0, 1)))).astype(np.float32), 0.5 * per_cm)
 
 
 def _hair(colour: np.ndarray, cover: np.ndarray, portrait: Portrait) -> np.ndarray:

@@ -14,7 +14,7 @@ from .rig import Rig
 
 #: Side of the skin textures in texels; a face 270 px wide fills about as many.
 SIDE = 768
-_GRAZING = 0.12  # a texel seen flatter than this (cosine) holds no detail
+_GRAZING = 0.15  # a texel seen flatter than this (cosine) holds no detail
 _BEHIND = 0.12  # cm: deeper than the front surface by this is hidden
 
 
@@ -78,10 +78,14 @@ def texel(rig: Rig, point: int) -> np.ndarray:
     return rig.stage.uv[rig.stage.landmarks[point]] * SIDE - 0.5
 
 
-def bake(portrait: Portrait, fit: Fit, rig: Rig) -> SkinTexture:
-    """Carry the photograph onto the rig's texture tile."""
+def bake(portrait: Portrait, fit: Fit, rig: Rig, person: np.ndarray) -> SkinTexture:
+    """Carry the photograph onto the rig's texture tile.
+
+    Args:
+        person: float32 [H, W, 4], the photograph free of its backdrop's colour, RGB 0..1, and coverage.
+    """
     stage = rig.stage
-    photo = portrait.image.astype(np.float32) / 255
+    photo = np.ascontiguousarray(person[..., :3])
     faces = stage.triangles[:stage.skin_triangles]
     flat = np.c_[stage.uv * SIDE - 0.5, np.zeros(stage.skin)]
     _, which, weights = rasterise(flat, faces, SIDE, SIDE)
@@ -94,7 +98,7 @@ def bake(portrait: Portrait, fit: Fit, rig: Rig) -> SkinTexture:
 
     front = _front_depth(fit, rig, portrait.image.shape[:2])
     seen = (which >= 0) & (z > cv2.remap(front, 2 * x + 0.5, 2 * y + 0.5, cv2.INTER_NEAREST) - _BEHIND)
-    seen &= facing > _GRAZING
+    seen &= (facing > _GRAZING) & (cv2.remap(person[..., 3], x, y, cv2.INTER_LINEAR) > 0.9)
     # The nostrils' underside is seen, but the rig's nose seldom agrees: trust the picture.
     seen |= (_inside(portrait.nose[None], x, y, below=_nose_middle(portrait)) > 0) & (z > camera[:, 2].max() - 4.5) \
         & (which >= 0)
@@ -165,38 +169,63 @@ def _close_lids(skin: np.ndarray, seen: np.ndarray, lid: np.ndarray, lash: np.nd
     crease stays as a soft line, and the skin's own grain is laid over.
     """
     light = skin.mean(2)
-    socket = (lid > 0.01) & (lid < 0.35) & (seen > 0)
+    grown = cv2.dilate((lid > 0.12).astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (33, 33)))
+    wide = blur(grown.astype(np.float32), 8)[..., None]  # the lid, its crease and the shadow under the lashes
+    around = blur(cv2.dilate(grown, np.ones((41, 41), np.uint8)).astype(np.float32), 10) * (1 - wide[..., 0])
+    socket = (around > 0.4) & (seen > 0)
     usual = np.median(light[socket]) if socket.sum() > 50 else np.median(light[seen > 0])
-    kept = seen * (1 - step(lid, 0.15, 0.5))
     odd = np.abs(blur(light, 2) / usual - 1)
-    near = step(blur((lid > 0.01).astype(np.float32), 8), 0.02, 0.4)
-    kept = kept * (1 - near * step(odd, 0.1, 0.25))
-    base = blur(fill(skin, kept.astype(np.float32)), 5)
+    near = np.clip(around + wide[..., 0], 0, 1)
+    kept = seen * (1 - step(wide[..., 0], 0.3, 0.8)) * (1 - near * step(odd, 0.12, 0.3))
+    base = blur(fill(skin, kept.astype(np.float32)), 6)
     # Lids are a little darker and redder than the cheek below.
-    under = np.median(np.concatenate([_patch(skin, texel(rig, p) + (0, 28), 18, 10) for p in (40, 41, 46, 47)]), 0)
-    wide = blur(step(lid, 0.1, 0.5).astype(np.float32), 9)[..., None]
-    base = base * (1 - 0.5 * wide) + under * np.array([0.99, 0.955, 0.945], np.float32) * 0.5 * wide
+    under = np.median(np.concatenate([_patch(skin, texel(rig, p) + (0, 30), 18, 10) for p in (40, 41, 46, 47)]), 0)
+    moving = blur(step(lid, 0.1, 0.5).astype(np.float32), 9)[..., None]
+    base = base * (1 - 0.45 * moving) + under * np.array([0.99, 0.955, 0.945], np.float32) * 0.45 * moving
 
     detail = skin - blur(skin, 9)
     grain = np.random.default_rng(1).normal(0, 1, lid.shape).astype(np.float32)
     grain = blur(grain, 1.2)
-    grain *= 0.010 / grain.std()
-    crease = 0.45 * detail * (1 - step(lid, 0.35, 0.75))[..., None]
-    closed = (base + crease * wide) * (1 + grain * wide[..., 0])[..., None]
+    grain *= 0.012 / grain.std()
+    crease = 0.3 * detail * (1 - step(lid, 0.35, 0.75))[..., None]
+    closed = (base + crease) * (1 + grain[..., None])
     closed = skin * (1 - wide) + closed * wide
 
-    line, shade = np.zeros((SIDE, SIDE), np.float32), np.zeros((SIDE, SIDE), np.float32)
-    for first in (36, 42):
-        corner = np.array([texel(rig, p) for p in range(first, first + 4)])
-        t, dense = np.arange(4), np.linspace(0, 3, 60)
-        margin = np.stack([np.polyval(np.polyfit(t, corner[:, k], 3), dense) for k in (0, 1)], -1)
-        cv2.polylines(line, [np.round(margin * 16).astype(np.int32)], False, 1.0, 4, cv2.LINE_AA, 4)
-        cv2.polylines(shade, [np.round(margin * 16).astype(np.int32)], False, 1.0, 18, cv2.LINE_AA, 4)
-    line, shade = blur(line, 1.8), blur(shade, 9)
-    line, shade = line / line.max(), shade / shade.max()
+    lashes, shade = _lashes(rig)
     closed *= (1 - 0.16 * shade)[..., None]
-    closed = closed * (1 - 0.8 * line[..., None]) + lash * 0.8 * line[..., None]
+    closed = closed * (1 - lashes[..., None]) + lash * lashes[..., None]
     return np.clip(closed, 0, 1).astype(np.float32)
+
+
+def _lashes(rig: Rig) -> tuple[np.ndarray, np.ndarray]:
+    """Coverage of closed eyes' lashes, and the shade about the lids' meeting line, float32 0..1.
+
+    Lashes root in the upper lid's edge and hang over the lower lid, thickest towards the outer corner.
+    """
+    rng = np.random.default_rng(5)
+    line, hairs, shade = (np.zeros((SIDE, SIDE), np.float32) for _ in range(3))
+
+    def stroke(where: np.ndarray, points: np.ndarray, strength: float, width: int) -> None:
+        cv2.polylines(where, [np.round(points * 16).astype(np.int32)], False, strength, width, cv2.LINE_AA, 4)
+
+    t, dense = np.arange(4), np.linspace(0, 3, 60)
+    for upper, lower, outer in (((36, 37, 38, 39), (36, 41, 40, 39), -1), ((42, 43, 44, 45), (42, 47, 46, 45), 1)):
+        edges = []
+        for points in (upper, lower):
+            corner = np.array([texel(rig, p) for p in points])
+            edges.append(np.stack([np.polyval(np.polyfit(t, corner[:, k], 3), dense) for k in (0, 1)], -1))
+        top, low = edges
+        stroke(line, top - (0, 5), 1.0, 6)
+        stroke(line, low + (0, 1), 0.7, 4)
+        stroke(shade, top - (0, 4), 1.0, 18)
+        for share in np.linspace(0.06, 0.97, 34):
+            root = low[int(share * 59)]
+            out = share if outer > 0 else 1 - share
+            length = (5 + 11 * out) * rng.uniform(0.7, 1.2)
+            tip = root + (outer * (out - 0.35) * length * 0.9 + rng.normal(0, 1), length)
+            stroke(hairs, np.array([root, (root + tip) / 2 + (0, 1), tip]), float(rng.uniform(0.5, 0.9)), 1)
+    line, shade = blur(line, 1.6), blur(shade, 9)
+    return np.clip(0.75 * line / line.max() + 0.6 * blur(hairs, 0.7), 0, 0.85), shade / shade.max()
 
 
 def _patch(image: np.ndarray, centre: np.ndarray, half_width: int, half_height: int) -> np.ndarray:
