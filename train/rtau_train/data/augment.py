@@ -5,6 +5,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from ..puppet.sensor import Sensor, sense
+
+
+_RAMP = np.linspace(0, 1, 256)[:, None]
+
 
 def degrade(image: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
     """Light, colour, occlusion, blur, low resolution, noise and JPEG, each with some chance.
@@ -17,23 +22,36 @@ def degrade(image: np.ndarray, rng: np.random.Generator, strength: float = 1.0) 
     out = _light(image, rng, strength)
     if rng.random() < 0.25 * strength:
         _occlude(out, rng)
+    return sense(out, _draw_camera(rng, strength), rng)
+
+
+def _draw_camera(rng: np.random.Generator, strength: float) -> Sensor:
+    """A camera with few faults at a time: softness, noise and compression, each with some chance."""
+    faults: dict = {}
     if rng.random() < 0.5 * strength:
-        out = _soften(out, rng)
+        kind = rng.random()
+        if kind < 0.35:
+            faults["defocus"] = rng.uniform(0.4, 1.8)
+        elif kind < 0.8:  # a small face, enlarged
+            faults["scale"] = rng.uniform(0.25, 0.8)
+        else:
+            faults["motion"] = (rng.uniform(0, np.pi), rng.uniform(2, 8))
     if rng.random() < 0.4 * strength:
-        noise = rng.normal(0, rng.uniform(1, 12), (*out.shape[:2], 1 if rng.random() < 0.5 else 3)).astype(np.float32)
-        out = np.clip(out + noise, 0, 255).astype(np.uint8)
+        faults |= {"photons": np.exp(rng.uniform(np.log(80), np.log(6000))), "read": rng.uniform(1, 5), "mosaic": True}
+        if rng.random() < 0.5:
+            faults["denoise"] = rng.uniform(1, 8)
+    if rng.random() < 0.15 * strength:
+        faults["sharpen"] = rng.uniform(0.2, 1.2)
     if rng.random() < 0.4 * strength:
-        quality = int(rng.integers(25, 90))
-        out = cv2.imdecode(cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
-    return out
+        faults |= {"codec": "jpeg" if rng.random() < 0.6 else "video", "quality": int(rng.integers(25, 90))}
+    return Sensor(**faults)
 
 
 def _light(image: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
-    ramp = np.linspace(0, 1, 256)
     gamma = np.exp(rng.normal(0, 0.3 * strength))
     gain = 1 + rng.normal(0, 0.08 * strength, 3)
     contrast, shift = 1 + rng.normal(0, 0.18 * strength), rng.normal(0, 0.06 * strength)
-    table = ((ramp[:, None] ** gamma - 0.5) * contrast + 0.5) * gain + shift
+    table = ((_RAMP ** gamma - 0.5) * contrast + 0.5) * gain + shift
     out = cv2.LUT(image, np.clip(table * 255, 0, 255).astype(np.uint8)[None])
     if rng.random() < 0.5 * strength:
         grey = cv2.cvtColor(cv2.cvtColor(out, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
@@ -42,9 +60,11 @@ def _light(image: np.ndarray, rng: np.random.Generator, strength: float) -> np.n
     if rng.random() < 0.3 * strength:  # a shadow or a lamp from one side
         side = image.shape[0]
         angle, depth = rng.uniform(0, 2 * np.pi), rng.uniform(0.2, 0.6)
-        y, x = np.mgrid[0:side, 0:side] / side - 0.5
-        slope = 1 / (1 + np.exp(-rng.uniform(4, 16) * (x * np.cos(angle) + y * np.sin(angle) + rng.uniform(-0.3, 0.3))))
-        out = (out * (1 - depth * slope)[..., None]).astype(np.uint8)
+        steep, shift = rng.uniform(4, 16), rng.uniform(-0.3, 0.3)
+        across = (np.arange(side, dtype=np.float32) / side - 0.5) * np.float32(steep)
+        slope = 1 / (1 + np.exp(-np.add.outer(across * np.sin(angle), across * np.cos(angle) + steep * shift)))
+        shade = (1 - depth * slope).astype(np.float32)
+        out = cv2.multiply(out, cv2.merge([shade] * 3), dtype=cv2.CV_8U)
     return out
 
 
@@ -71,23 +91,3 @@ def _occlude(image: np.ndarray, rng: np.random.Generator) -> None:
             cv2.ellipse(image, (int(x * side), y), (radius, int(radius * rng.uniform(0.6, 1))), 0, 0, 360, dark, thick,
                         cv2.LINE_AA)
         cv2.line(image, (int(0.32 * side) + radius, y), (int(0.68 * side) - radius, y), dark, thick, cv2.LINE_AA)
-
-
-def _soften(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    side = image.shape[0]
-    kind = rng.random()
-    if kind < 0.35:
-        return cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.8))
-    if kind < 0.8:  # a small face, enlarged
-        small = max(int(side * rng.uniform(0.25, 0.8)), 8)
-        way = cv2.INTER_AREA if rng.random() < 0.7 else cv2.INTER_LINEAR
-        return cv2.resize(cv2.resize(image, (small, small), interpolation=way), (side, side),
-                          interpolation=cv2.INTER_LINEAR)
-    length = int(rng.integers(3, 9))  # motion
-    kernel = np.zeros((length, length), np.float32)
-    angle = rng.uniform(0, np.pi)
-    middle = (length - 1) / 2
-    ends = [(int(round(middle + d * middle * np.cos(angle))), int(round(middle + d * middle * np.sin(angle))))
-            for d in (-1, 1)]
-    cv2.line(kernel, *ends, 1.0)
-    return cv2.filter2D(image, -1, kernel / kernel.sum())

@@ -8,39 +8,38 @@ import numpy as np
 FAR = -1e9
 
 
-@nb.njit(cache=True, fastmath=True, inline="always")
-def _cover(x0, y0, x1, y1, x2, y2, x, y, inverse):
-    w1 = ((x - x0) * (y2 - y0) - (x2 - x0) * (y - y0)) * inverse
-    w2 = ((x1 - x0) * (y - y0) - (x - x0) * (y1 - y0)) * inverse
-    return 1 - w1 - w2, w1, w2
-
-
 @nb.njit(cache=True, fastmath=True)
-def _rasterise(placed, triangles, depth, which, weights):
+def _rasterise(placed, triangles, cull, depth, which, weights):
     height, width = depth.shape
     for t in range(triangles.shape[0]):
         a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
         x0, y0, x1, y1, x2, y2 = placed[a, 0], placed[a, 1], placed[b, 0], placed[b, 1], placed[c, 0], placed[c, 1]
         area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
-        if abs(area) < 1e-9:
+        if abs(area) < 1e-9 or (cull and area > 0):
             continue
         left = max(int(np.ceil(min(x0, x1, x2))), 0)
         right = min(int(np.floor(max(x0, x1, x2))), width - 1)
+        if left > right:
+            continue
         top = max(int(np.ceil(min(y0, y1, y2))), 0)
         bottom = min(int(np.floor(max(y0, y1, y2))), height - 1)
-        inverse = 1.0 / area
-        z0, z1, z2 = placed[a, 2], placed[b, 2], placed[c, 2]
+        inverse = np.float32(1.0) / area
+        z0, z1, z2 = placed[a, 2], placed[b, 2] - placed[a, 2], placed[c, 2] - placed[a, 2]
+        # Weights are linear in x and y: a step to the right adds a constant.
+        step1, step2 = (y2 - y0) * inverse, -(y1 - y0) * inverse
         for y in range(top, bottom + 1):
+            w1 = ((left - x0) * (y2 - y0) - (x2 - x0) * (y - y0)) * inverse
+            w2 = ((x1 - x0) * (y - y0) - (left - x0) * (y1 - y0)) * inverse
             for x in range(left, right + 1):
-                w0, w1, w2 = _cover(x0, y0, x1, y1, x2, y2, x, y, inverse)
-                if w0 < -1e-5 or w1 < -1e-5 or w2 < -1e-5:
-                    continue
-                z = w0 * z0 + w1 * z1 + w2 * z2
-                if z > depth[y, x]:
-                    depth[y, x] = z
-                    which[y, x] = t
-                    weights[y, x, 0] = w1
-                    weights[y, x, 1] = w2
+                if w1 >= -1e-5 and w2 >= -1e-5 and w1 + w2 <= 1.00001:
+                    z = z0 + w1 * z1 + w2 * z2
+                    if z > depth[y, x]:
+                        depth[y, x] = z
+                        which[y, x] = t
+                        weights[y, x, 0] = w1
+                        weights[y, x, 1] = w2
+                w1 += step1
+                w2 += step2
 
 
 @nb.njit(cache=True, fastmath=True)
@@ -99,13 +98,32 @@ def _smooth(values, edges, rounds):
                 values[i, k] = total[i, k] / degree[i]
 
 
-def rasterise(placed: np.ndarray, triangles: np.ndarray, height: int, width: int
+@nb.njit(cache=True, fastmath=True)
+def _follow(vertices, motion, leaders, shares, out):
+    for i in range(vertices.shape[0]):
+        for k in range(3):
+            out[i, k] = vertices[i, k]
+        for j in range(leaders.shape[1]):
+            leader, share = leaders[i, j], shares[i, j]
+            for k in range(3):
+                out[i, k] += motion[leader, k] * share
+
+
+def follow(vertices: np.ndarray, motion: np.ndarray, leaders: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Vertices [V, 3] moved by their leaders' motion [N, 3], weighted: float32 [V, 3]."""
+    out = np.empty_like(vertices)
+    _follow(vertices, motion, leaders, shares, out)
+    return out
+
+
+def rasterise(placed: np.ndarray, triangles: np.ndarray, height: int, width: int, *, cull: bool = False
               ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Find the nearest triangle of every pixel.
 
     Args:
         placed: float32 [V, 3], x and y in pixels (centres at integers), z greater is nearer.
         triangles: int32 [T, 3].
+        cull: leave out triangles that show their back (the rig's run counter-clockwise, y up).
 
     Returns:
         depth float32 [H, W] (`FAR` where nothing is), triangle int32 [H, W] (-1 where nothing is),
@@ -113,8 +131,8 @@ def rasterise(placed: np.ndarray, triangles: np.ndarray, height: int, width: int
     """
     depth = np.full((height, width), FAR, np.float32)
     which = np.full((height, width), -1, np.int32)
-    weights = np.zeros((height, width, 2), np.float32)
-    _rasterise(np.ascontiguousarray(placed, np.float32), triangles, depth, which, weights)
+    weights = np.empty((height, width, 2), np.float32)
+    _rasterise(np.ascontiguousarray(placed, np.float32), triangles, cull, depth, which, weights)
     return depth, which, weights
 
 

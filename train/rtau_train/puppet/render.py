@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 
 import cv2
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from .creases import Creases
 from .light import cast_shadows, relight, studio
 from .puppet import Puppet
-from .raster import FAR, rasterise, smooth, vertex_normals
+from .raster import follow, rasterise, smooth, vertex_normals
 from .regions import face_regions
 from .rig import EYE, GUMS, LID_INSIDE, SKIN, SOCKET, TEETH, Rig
 from .scene import Prop, Scene, Shot
@@ -21,11 +21,12 @@ from .shader import MESH_VALUES, shade_mesh, shade_prop, shade_relief
 _INSIDE = {SOCKET: (0.30, 0.12, 0.13), GUMS: (0.70, 0.36, 0.37), TEETH: (0.95, 0.92, 0.85),
            LID_INSIDE: (0.30, 0.17, 0.15)}
 #: cm behind the lips at which the mouth is a third as bright.
-_MOUTH_DEPTH = {SOCKET: 3.2, GUMS: 6.0, TEETH: 1.8, LID_INSIDE: 9.0}
+_MOUTH_DEPTH = {SOCKET: 3.2, GUMS: 6.0, TEETH: 1.8}
 #: Shading of folds: how strongly turning skin changes its brightness, and within what bounds.
 _FOLD_GAIN, _FOLD_DARKEST, _FOLD_BRIGHTEST = 1.1, 0.82, 1.07
 _FOLD_SMOOTH = 5  # rounds of averaging: the mesh's own folds are sharper than skin's
 _BROW_TO_CHIN = 13.8  # cm on the generic head; the measure of `Scene.face`
+_PARTED = 0.02  # cm: lips moved apart by more show the mouth's inside
 _NEAR_ENOUGH = 0.3  # cm: a point this close behind the drawn surface is on it
 _DUMMY = np.zeros((2, 2, 3), np.float32)
 _DUMMY_FLAT = np.zeros((2, 2), np.float32)
@@ -103,8 +104,7 @@ class Renderer:
         for kind in (SOCKET, GUMS, TEETH, LID_INSIDE, EYE):
             self._kinds[np.unique(self.stage.triangles[self.stage.kind == kind])] = kind
         self._kinds[:self.stage.skin] = SKIN
-        self._inner = np.flatnonzero(self._kinds != SKIN)
-        # A closed mouth shows nothing of its inside: those triangles come last and are left out.
+        self._inner = np.flatnonzero(np.isin(self._kinds, (SOCKET, GUMS, TEETH)))
         self._regions = face_regions(rig)
 
     def render(self, puppet: Puppet, scene: Scene, *, size: tuple[int, int] = (160, 160), supersample: int = 2,
@@ -133,10 +133,13 @@ class Renderer:
         placed = camera.place(seen, fine)
 
         colour, cover = np.zeros((height, width, 3), np.float32), np.zeros((height, width), np.float32)
-        depth, which, weights = rasterise(placed, stage.triangles, height, width)
+        lips = motion[stage.landmarks[[61, 62, 63]], 1] - motion[stage.landmarks[[67, 66, 65]], 1]
+        parted = bool(lips.max() > _PARTED)
+        drawn = stage.triangles if parted else stage.triangles[:stage.outer_triangles]
+        depth, which, weights = rasterise(placed, drawn, height, width, cull=True)
         normals = smooth(vertex_normals(head[:stage.skin], self._faces), stage.neighbours, _FOLD_SMOOTH)
         normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-6
-        values, solid = self._mesh_values(puppet, look, scene, head, seen, normals, camera)
+        values, solid = self._mesh_values(puppet, look, scene, head, seen, normals, camera, parted)
 
         scene_depth = depth.copy()
         finest = fine * camera.focal / puppet.focal * 150 / camera.distance
@@ -164,8 +167,8 @@ class Renderer:
 
     # -- vertices ----------------------------------------------------------------------------
 
-    def _mesh_values(self, puppet: Puppet, look: _Look, scene: Scene, head, seen, normals, camera: Camera
-                     ) -> tuple[np.ndarray, np.ndarray]:
+    def _mesh_values(self, puppet: Puppet, look: _Look, scene: Scene, head, seen, normals, camera: Camera,
+                     parted: bool) -> tuple[np.ndarray, np.ndarray]:
         stage, skin = self.stage, self.stage.skin
         values = np.ones((len(head), MESH_VALUES), np.float32)
         shadows = cast_shadows(seen[:skin], self._faces, scene.light, skin) if scene.light.lamps else None
@@ -191,7 +194,9 @@ class Renderer:
         eye = self._kinds == EYE
         values[eye, 0:2] = puppet.photo_xy[eye] - puppet.eye_origin
         values[eye, 2:5] = mean_light
-        self._light_mouth(values, puppet, scene, head, seen, mean_light)
+        values[self._kinds == LID_INSIDE, 2:5] = 153 * np.array(_INSIDE[LID_INSIDE], np.float32) * mean_light
+        if parted:
+            self._light_mouth(values, puppet, scene, head, seen, mean_light)
         return values, look.solid
 
     def _light_mouth(self, values, puppet: Puppet, scene: Scene, head, seen, light: np.ndarray) -> None:
@@ -200,20 +205,18 @@ class Renderer:
         lips = seen[self.stage.landmarks[[61, 62, 63, 65, 66, 67]], 2].max()
         exposure = float(np.clip(puppet.sclera.mean() / 0.72, 0.75, 1.1))
         inner = self._inner
-        deep = np.clip(lips - seen[inner, 2], 0, 8)
+        deep = np.clip(lips - seen[inner, 2], 0, 5)
         facing = np.clip(0.45 + 0.55 * np.abs(self._inner_normals(head)), 0, 1)
         kinds = self._kinds[inner]
-        for kind, base in _INSIDE.items():
-            rows = kinds == kind
+        for kind in (SOCKET, GUMS, TEETH):
+            rows, base = kinds == kind, _INSIDE[kind]
             own = np.exp(-deep[rows] / _MOUTH_DEPTH[kind]) * facing[rows] * exposure
             if kind == TEETH:
                 own = own * (shade + gaps * 0.5 * (facing[rows] - 1))
-            elif kind == LID_INSIDE:
-                own = np.full(rows.sum(), 0.6, np.float32)
             values[inner[rows], 2:5] = 255 * np.array(base, np.float32) * own[:, None] * light
 
     def _inner_normals(self, head: np.ndarray) -> np.ndarray:
-        triangles = self.stage.triangles[self.stage.skin_triangles:]
+        triangles = self.stage.triangles[self.stage.outer_triangles:]
         return vertex_normals(head, triangles)[self._inner, 2]
 
     # -- drawing -----------------------------------------------------------------------------
@@ -222,8 +225,7 @@ class Renderer:
                      scene_depth) -> None:
         vertices, leaders = getattr(puppet, f"{part}_vertices"), getattr(puppet, f"{part}_leaders")
         shares, triangles = getattr(puppet, f"{part}_shares"), getattr(puppet, f"{part}_triangles")
-        moved = vertices + np.einsum("vkc,vk->vc", motion[leaders], shares, optimize=False)
-        seen = camera.see(moved)
+        seen = camera.see(follow(vertices, motion, leaders, shares))
         height, width = cover.shape
         depth, which, weights = rasterise(camera.place(seen, fine), triangles, height, width)
         values = np.empty((len(vertices), 5), np.float32)
@@ -295,7 +297,7 @@ class Renderer:
         line = camera.rotation @ (ahead + np.mean(lines, 0))
         return np.array([np.arctan2(line[0], line[2]), np.arctan2(-line[1], np.hypot(line[0], line[2]))], np.float32)
 
-    @property
+    @cached_property
     def _eye_vertices(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         where = self.stage.vertices
         out = {}

@@ -16,8 +16,9 @@ from rtau.errors import InputError
 
 #: What a triangle of the stage mesh shows.
 SKIN, SOCKET, GUMS, TEETH, LID_INSIDE, EYE = range(6)
-_STAGE = (("face_narrow", SKIN), ("mouth_socket", SOCKET), ("gums_tongue", GUMS), ("teeth", TEETH),
-          ("eye_socket_L", LID_INSIDE), ("eye_socket_R", LID_INSIDE), ("eyeball_L", EYE), ("eyeball_R", EYE))
+#: The mouth's inside comes last: with closed lips it isn't drawn.
+_STAGE = (("face_narrow", SKIN), ("eye_socket_L", LID_INSIDE), ("eye_socket_R", LID_INSIDE), ("eyeball_L", EYE),
+          ("eyeball_R", EYE), ("mouth_socket", SOCKET), ("gums_tongue", GUMS), ("teeth", TEETH))
 _KEYS = ("neutral", "id_q", "id_scale", "expr_q", "expr_scale", "expr_names", "tris", "tris_uv", "tri_quad", "uv",
          "group_names", "group_ranges", "landmarks68", "jaw_right17", "jaw_left17")
 #: Part of the rig's face tile that the stage mesh uses: offset and width of the square.
@@ -92,6 +93,7 @@ class Stage:
         triangles: int32 [T, 3]; the first `skin_triangles` are the face.
         kind: int8 [T], `SKIN`..`EYE`.
         skin, skin_triangles: counts.
+        outer_triangles: count of those that a closed mouth can show.
         uv: float32 [skin, 2], 0..1 over the face texture, x to image right, y down.
         shapes: float32 [57, N, 3], expression deltas.
         landmarks: int32 [68], stage vertices.
@@ -105,6 +107,7 @@ class Stage:
     kind: np.ndarray
     skin: int
     skin_triangles: int
+    outer_triangles: int
     uv: np.ndarray
     shapes: np.ndarray
     landmarks: np.ndarray
@@ -161,6 +164,7 @@ def _make_stage(rig: Rig) -> Stage:
     blink = rig.shapes[rig.shape_index["eyeBlink_L"]] + rig.shapes[rig.shape_index["eyeBlink_R"]]
     return Stage(
         vertices=vertices, triangles=np.ascontiguousarray(new[old]), kind=kind, skin=skin, skin_triangles=len(face),
+        outer_triangles=int(np.isin(kind, (SKIN, LID_INSIDE, EYE)).sum()),
         uv=uv, shapes=np.ascontiguousarray(rig.shapes[:, vertices]), landmarks=new[rig.landmarks],
         ring=_rings(edges, uses, rig.neutral, skin),
         lid=np.clip(np.linalg.norm(blink[:skin], axis=1) / 0.45, 0, 1).astype(np.float32),

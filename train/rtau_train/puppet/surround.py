@@ -92,9 +92,12 @@ def surround(portrait: Portrait, fit: Fit, rig: Rig) -> Surround:
     jaw = (head > 0) & (rows > portrait.points[[48, 54], 1].mean() - per_cm)
     clothes = rows > portrait.points[8, 1] + 0.35 * portrait.eye_distance
     hole = (deep > 0) | cv2.dilate(jaw.astype(np.uint8), np.ones((7, 7), np.uint8)).astype(bool)
-    known = (cv2.erode(coverage, np.ones((9, 9), np.uint8)) > 0.95) & ~hole
-    behind = fill(colour, (known & ~clothes).astype(np.float32))
-    mix = blur((hole & (head > 0)).astype(np.float32), 1.5)[..., None]
+    known = (cv2.erode(coverage, np.ones((9, 9), np.uint8)) > 0.95) & ~hole & ~clothes
+    anything = fill(colour, known.astype(np.float32))
+    skin = fill(colour, (known & _like_skin(colour, portrait)).astype(np.float32))
+    high = np.clip((portrait.points[36:48, 1].mean() - rows) / per_cm * 0.5 + 0.5, 0, 1)[..., None]
+    behind = anything * high + 0.93 * skin * (1 - high)
+    mix = (blur(hole.astype(np.float32), 6) * blur(head.astype(np.float32), 1.5))[..., None]
     rear = np.dstack([colour * (1 - mix) + behind * mix, coverage])
 
     plane = float(np.median(fit.camera[rig.landmarks[[0, 16]], 2])) - _EAR_DEPTH
@@ -182,6 +185,17 @@ def _free_of_backdrop(photo: np.ndarray, cover: np.ndarray, backdrop: np.ndarray
     solved = np.minimum(np.clip(solved, 0, 1), np.maximum(inward * 1.25, 0.02))  # no pale tufts
     trust = np.clip((cover - 0.25) / 0.5, 0, 1)[..., None]
     return (solved * trust + inward * (1 - trust)).astype(np.float32)
+
+
+def _like_skin(colour: np.ndarray, portrait: Portrait) -> np.ndarray:
+    """Pixels of about the cheeks' hue and brightness, bool [H, W]."""
+    x, y = (portrait.points[[41, 46]].mean(0) * 0.5 + portrait.points[[48, 54]].mean(0) * 0.5).astype(int)
+    reach = int(0.5 * portrait.eye_distance)
+    cheeks = colour[y - reach // 3:y + reach // 3, x - reach:x + reach].reshape(-1, 3)
+    tone = np.median(cheeks, 0)
+    light = colour.sum(2) + 1e-3
+    hue = np.linalg.norm(colour / light[..., None] - tone / tone.sum(), axis=2)
+    return (hue < 0.07) & (light > 0.3 * tone.sum()) & (light < 1.3 * tone.sum())
 
 
 def _relief(fit: Fit, rig: Rig, placed: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
