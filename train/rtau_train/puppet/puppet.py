@@ -5,10 +5,8 @@ from __future__ import annotations
 import io
 import os
 from dataclasses import dataclass, fields
-from functools import cached_property
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from rtau.errors import InputError
@@ -83,16 +81,6 @@ class Puppet:
     centre: np.ndarray
     fit_error: float
     jaw_error: float
-
-    @cached_property
-    def ita(self) -> float:
-        """Individual typology angle of the cheeks, degrees: the lighter the skin, the greater.
-
-        Chardon et al., "Skin colour typology and suntanning pathways", 1991. The photograph's
-        light is not calibrated, so neighbours in the scale may change places.
-        """
-        lab = cv2.cvtColor(self.tone.reshape(1, 1, 3).astype(np.float32), cv2.COLOR_RGB2Lab)[0, 0]
-        return float(np.degrees(np.arctan2(lab[0] - 50, lab[2])))
 
 
 def build_puppet(portrait: Portrait, rig: Rig, fit: Fit | None = None) -> Puppet:
