@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+import cv2
 import numpy as np
 
 from rtau.au import BY_NUMBER, Region
@@ -30,20 +31,9 @@ _MIDDLE = (17, 25, 26)
 
 
 def typology_angle(colour: np.ndarray) -> float:
-    """Individual typology angle of a skin colour, degrees: atan((L* - 50) / b*) of CIELAB.
-
-    Args:
-        colour: [3], sRGB 0..1.
-
-    Returns:
-        -90 (dark) .. 90 (light).
-    """
-    v = np.asarray(colour, float)
-    linear = np.where(v <= 0.04045, v / 12.92, ((v + 0.055) / 1.055) ** 2.4)
-    _, y, z = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ linear
-    fy, fz = (t ** (1 / 3) if t > 0.008856 else 7.787 * t + 16 / 116 for t in (y, z / 1.0888))
-    # A bluish cast would turn the angle over; skin has b* > 0.
-    return float(np.degrees(np.arctan2(116 * fy - 16 - 50, max(200 * (fy - fz), 1e-6))))
+    """Individual typology angle of a skin colour (RGB 0..1, [3]) in degrees: -90 dark .. 90 light."""
+    lab = cv2.cvtColor(np.float32(colour).reshape(1, 1, 3), cv2.COLOR_RGB2Lab)[0, 0]
+    return float(np.degrees(np.arctan2(lab[0] - 50, max(lab[2], 1e-3))))  # b* of skin is above 0
 
 
 def tone_of(angle: float) -> str:
@@ -84,7 +74,7 @@ def record(*, index: int, seed: int, person: str, colour: np.ndarray, scene: Sce
         units[str(au)] = {"intensity": _decimals(whole, 2), "left": _decimals(sides[0], 2),
                           "right": _decimals(sides[1], 2), "presence": None if ignored else int(whole >= 1),
                           "ignore": bool(ignored)}
-    angle = round(typology_angle(colour), 1)
+    angle = _decimals(typology_angle(colour), 1)
     return {
         "index": int(index), "seed": int(seed), "person": person, "part": part or part_of(person),
         "size": [width, height], "aus": units, "activation": _decimals(activation, 4),

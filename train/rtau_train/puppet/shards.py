@@ -165,7 +165,8 @@ def _write_whole(file: Path, data: bytes) -> None:
     """All of a file or nothing of it."""
     partial = file.with_name(file.name + _PARTIAL)
     try:
-        partial.write_bytes(data)
+        with open(partial, "wb") as handle:
+            handle.write(data)
         os.replace(partial, file)
     except OSError as error:
         raise output_error(file, error) from error
@@ -195,8 +196,14 @@ class _Loose:
         return gaps
 
     def add(self, index: int, sample: Encoded) -> None:
-        for kind, data in zip((".jpg", ".json"), sample, strict=True):
-            _write_whole(self._out / f"{index:08d}{kind}", data)
+        picture, labels = (self._out / f"{index:08d}{kind}" for kind in (".jpg", ".json"))
+        try:
+            for file, data in zip((picture, labels), sample, strict=True):
+                _write_whole(file, data)
+        except BaseException:  # a picture without labels is half a sample
+            if not labels.exists():
+                picture.unlink(missing_ok=True)
+            raise
 
     def close(self) -> None:
         """Nothing is open between samples."""

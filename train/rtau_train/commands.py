@@ -1,0 +1,263 @@
+"""The commands of `rtau data`: each is one library call. Nothing heavy is imported before it is needed."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rtau.errors import UsageError
+
+log = logging.getLogger(__name__)
+
+_PATH = click.Path(path_type=Path)
+_INTERRUPTED = 130
+
+
+def _parts_options(command):
+    """Where the people and the rig are."""
+    options = [
+        click.option("--faces", type=_PATH, default=Path("rtau-data/faces"), show_default=True, metavar="FACES",
+                     help="Folder of the open portraits, as rtau data fetch packs it."),
+        click.option("--rig", type=_PATH, default=Path("rtau-data/ict_facekit/ict_facekit.npz"), show_default=True,
+                     metavar="RIG", help="The face rig, as rtau data fetch packs it."),
+        click.option("--added", type=_PATH, metavar="FOLDER", help="Also people of your own, see rtau data add."),
+        click.option("--puppets", type=_PATH, metavar="FOLDER",
+                     help="Where built people are kept; by default in your cache."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.group()
+def data() -> None:
+    """Make training data: openly licensed faces that perform exactly known AUs.
+
+    \b
+    rtau data fetch --out rtau-data              the open portraits and the face rig
+    rtau data render --out renders --count 20000 pictures with labels
+    rtau data sheet renders                      a page of them to look at
+    rtau data clip --out clip.mp4                a video with its truth
+    rtau data card renders                       what they hold and lack, in numbers
+    """
+
+
+@data.command()
+@click.option("--out", type=_PATH, default=Path("rtau-data"), show_default=True, metavar="FOLDER",
+              help="Where the parts go; what is there and whole is not fetched again.")
+@click.option("--part", "parts", multiple=True, metavar="NAME", help="Only this part; may be repeated.")
+@click.option("--mirror", metavar="URL", help="Fetch from here, a folder or a URL, in place of the public repositories.")
+@click.option("--no-progress", is_flag=True, help="Show no progress bar.")
+def fetch(out: Path, parts: tuple[str, ...], mirror: str | None, no_progress: bool) -> None:
+    """Get the portraits and the face rig, check them, and pack them with their licences.
+
+    An interrupted download goes on where it stopped.
+
+    \b
+    rtau data fetch
+    rtau data fetch --out rtau-data --part ict_facekit
+    """
+    with _needing_extras():
+        from .data.fetch import fetch as fetch_parts
+    with _bar("bytes", shown=not no_progress) as report:
+        fetch_parts(out, parts=parts or None, mirror=mirror, report=report)
+    click.echo(f"{out}: complete")
+
+
+@data.command()
+@click.argument("photos", type=_PATH)
+@click.option("--out", type=_PATH, default=Path("rtau-data/added"), show_default=True, metavar="FOLDER",
+              help="Where the people are kept, ready to perform.")
+@click.option("--rig", type=_PATH, default=Path("rtau-data/ict_facekit/ict_facekit.npz"), show_default=True,
+              metavar="RIG", help="The face rig, as rtau data fetch packs it.")
+def add(photos: Path, out: Path, rig: Path) -> None:
+    """Add people of your own from a folder of neutral, frontal portraits, one picture each.
+
+    The file's name names the person. Portraits that don't fit are refused, each with its reason; exit
+    code 1 if any was.
+
+    \b
+    rtau data add portraits/ --out rtau-data/added
+    rtau data render --out renders --count 1000 --added rtau-data/added --people all
+    """
+    with _needing_extras():
+        from .puppet.add import add_portraits
+    refused = 0
+    for result in add_portraits(photos, out, rig=rig):
+        click.echo(str(result), err=bool(result.refused))
+        refused += bool(result.refused)
+    if refused:
+        raise SystemExit(1)
+
+
+@data.command()
+@click.option("--out", type=_PATH, required=True, metavar="DIR", help="Where the pictures go.")
+@click.option("--count", type=click.IntRange(1), required=True, metavar="N",
+              help="Pictures in all; a larger count extends a folder.")
+@click.option("--size", type=click.IntRange(32, 1024), default=160, show_default=True, metavar="PX",
+              help="Side of the pictures.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, metavar="S",
+              help="Same seed, same bytes, however many workers.")
+@click.option("--workers", type=click.IntRange(1, 512), metavar="N", help="Processes; by default one per CPU core.")
+@click.option("--look", type=click.Choice(["clean", "webcam", "mixed"]), default="mixed", show_default=True,
+              help="As the studio sees it, as cameras do, or both.")
+@click.option("--people", "people_text", default="train", show_default=True, metavar="WHO",
+              help="train, validation, test, all, or names such as 001,042.")
+@click.option("--format", "layout", type=click.Choice(["shards", "folder"]), default="shards", show_default=True,
+              help="WebDataset tars, or loose files.")
+@click.option("--per-shard", type=click.IntRange(1), default=1000, show_default=True, metavar="N",
+              help="Pictures in a tar.")
+@click.option("--quality", type=click.IntRange(50, 100), default=95, show_default=True, metavar="Q",
+              help="Of the JPEG files.")
+@click.option("--no-progress", is_flag=True, help="Show no progress bar.")
+@_parts_options
+def render(out: Path, count: int, size: int, seed: int, workers: int | None, look: Any, people_text: str, layout: str,
+           per_shard: int, quality: int, no_progress: bool, **parts: Any) -> None:
+    """Render pictures with labels: AUs, landmarks, pose, gaze, light, and what covers the face.
+
+    A render that was interrupted goes on when the same command is given again.
+
+    \b
+    rtau data render --out renders --count 20000
+    rtau data render --out test --count 2000 --people test --look webcam --seed 7
+    rtau data render --out look --count 24 --size 256 --format folder --people 001,042
+    """
+    with _needing_extras():
+        from .puppet.shards import render_shards
+        from .puppet.studio import Order, choose_people
+
+    cast = _cast(**parts)
+    order = Order(cast, choose_people(cast, _words(people_text)), size=size, seed=seed, look=look)
+    seen = [0, count]
+
+    def watch(there: int, total: int) -> None:
+        seen[:] = there, total
+        report(there, total)
+
+    try:
+        with _bar("pictures", shown=not no_progress) as report:
+            done = render_shards(out, count=count, size=size, seed=seed, make=order, workers=workers or _cores(),
+                                 per_shard=per_shard, folder=layout == "folder", quality=quality,
+                                 settings=order.settings(), report=watch)
+    except KeyboardInterrupt:
+        click.echo(f"rtau: stopped at {seen[0]} of {seen[1]} pictures; what is complete stays, "
+                   "and the same command goes on", err=True)
+        raise SystemExit(_INTERRUPTED) from None
+    click.echo(f"{out}: {done.count} pictures ({done.made} made now)")
+
+
+@data.command()
+@click.argument("folder", type=_PATH, required=False)
+@click.option("--out", type=_PATH, default=Path("sheet.jpg"), show_default=True, metavar="FILE", help="A .jpg or .png.")
+@click.option("--count", type=click.IntRange(1, 2000), default=48, show_default=True, metavar="N",
+              help="Pictures of the folder.")
+@click.option("--columns", type=click.IntRange(1, 100), default=8, show_default=True, metavar="N",
+              help="Of the folder's pictures side by side.")
+@click.option("--people", "people_text", default="validation", show_default=True, metavar="WHO",
+              help="Without a folder: train, validation, test, all, or names such as 001,042.")
+@click.option("--aus", "aus_text", default="all", show_default=True, metavar="LIST",
+              help="Without a folder: the AUs to show, such as 1,2,12.")
+@click.option("--size", type=click.IntRange(32, 512), default=160, show_default=True, metavar="PX",
+              help="Without a folder: side of the pictures.")
+@_parts_options
+def sheet(folder: Path | None, out: Path, count: int, columns: int, people_text: str, aus_text: str, size: int,
+          **parts: Any) -> None:
+    """Make a page of pictures to look at: a rendered FOLDER, or people by AUs.
+
+    \b
+    rtau data sheet renders --out page.jpg
+    rtau data sheet --people 001,042 --aus 4,12,43 --out people.jpg
+    """
+    with _needing_extras():
+        from .puppet.album import write_album
+        from .puppet.sheet import contact_sheet
+        from .puppet.studio import choose_people
+
+    if folder is not None:
+        click.echo(write_album(folder, out, count=count, columns=columns))
+        return
+    from rtau.au import parse_aus
+
+    cast = _cast(**parts)
+    people = choose_people(cast, _words(people_text))
+    click.echo(contact_sheet(cast, out, people=people, aus=parse_aus(aus_text), size=size))
+
+
+@data.command()
+@click.argument("folder", type=_PATH)
+@click.option("--out", type=_PATH, metavar="FILE", help="By default DATA_CARD.md in the folder.")
+def card(folder: Path, out: Path | None) -> None:
+    """Count what a rendered FOLDER holds, and say what it lacks.
+
+    \b
+    rtau data card renders
+    rtau data card renders --out DATA_CARD.md
+    """
+    with _needing_extras():
+        from .puppet.card import write_card
+    click.echo(write_card(folder, out))
+
+
+def _cast(faces: Path, rig: Path, added: Path | None, puppets: Path | None):
+    from .puppet.studio import Cast, default_puppets
+
+    return Cast(faces, rig, puppets or default_puppets(faces), added)
+
+
+def _words(text: str) -> list[str]:
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    if not words:
+        raise UsageError("nobody named: choose train, validation, test, all, or names such as 001,042")
+    return words
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def _needing_extras() -> Iterator[None]:
+    """Imports that the extra packages of training serve."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("rtau"):
+            raise
+        raise UsageError(f"making data needs more packages ({error}): pip install 'rtau[train]'") from None
+
+
+@contextlib.contextmanager
+def _bar(unit: str, *, shown: bool) -> Iterator[Any]:
+    """A bar on standard error that is told what is there and what there will be; nothing where that is no terminal."""
+    from rich.console import Console
+    from rich.progress import (BarColumn, DownloadColumn, MofNCompleteColumn, Progress, ProgressColumn, Task,
+                               TextColumn, TimeRemainingColumn, TransferSpeedColumn)
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text(f"{speed:.1f} {unit}/s" if speed else "", style="cyan")
+
+    console = Console(stderr=True)
+    columns = (DownloadColumn(), TransferSpeedColumn()) if unit == "bytes" else (MofNCompleteColumn(), Rate())
+    bar = Progress(TextColumn("{task.description}"), BarColumn(), *columns, TimeRemainingColumn(), console=console,
+                   transient=True, disable=not (shown and console.is_terminal))
+    task = bar.add_task("", total=None, start=False)
+
+    def report(there: int, total: int, name: str = "") -> None:
+        if not bar.tasks[0].started:
+            # What an earlier run left is no speed of this one.
+            bar.update(task, completed=there, total=total, description=name)
+            bar.reset(task, completed=there, total=total, description=name)
+            return
+        bar.update(task, completed=there, total=total, description=name or None)
+
+    with bar:
+        yield report
