@@ -15,11 +15,11 @@ import numpy as np
 
 from .fit import DISTANCE, Fit
 from .portrait import Portrait
-from .raster import interpolate, rasterise
+from .raster import rasterise, vertex_normals
 from .rig import Rig
-from .texture import blur, fill
+from .texture import blur, fill, step
 
-_GRID = 6  # photograph pixels between the relief's vertices
+_FINE, _COARSE = 4, 6  # photograph pixels between the vertices of the front and of the rear relief
 _EAR_DEPTH = 3.0  # cm behind the upper jaw points: nothing in front of it is pressed deeper
 _CLIFF = 1.0  # cm from one pixel to the next but one: an edge behind which something else begins
 _FOLLOWED = 4  # mesh vertices that move each vertex of the relief
@@ -95,8 +95,10 @@ def surround(portrait: Portrait, fit: Fit, rig: Rig) -> Surround:
     known = (cv2.erode(coverage, np.ones((9, 9), np.uint8)) > 0.95) & ~hole & ~clothes
     anything = fill(colour, known.astype(np.float32))
     skin = fill(colour, (known & _like_skin(colour, portrait)).astype(np.float32))
-    high = np.clip((portrait.points[36:48, 1].mean() - rows) / per_cm * 0.5 + 0.5, 0, 1)[..., None]
-    behind = anything * high + 0.93 * skin * (1 - high)
+    # Under the chin there is a neck; beside it may hang hair, and above the eyes there is nothing but.
+    aside = np.abs(np.arange(width)[None] - portrait.points[8, 0]) / per_cm
+    near_neck = step(-aside, -6.5, -4.0) * step(rows / per_cm, *(portrait.points[[30, 33], 1] / per_cm))
+    behind = anything + (0.93 * skin - anything) * near_neck[..., None]
     mix = (blur(hole.astype(np.float32), 6) * blur(head.astype(np.float32), 1.5))[..., None]
     rear = np.dstack([colour * (1 - mix) + behind * mix, coverage])
 
@@ -106,8 +108,8 @@ def surround(portrait: Portrait, fit: Fit, rig: Rig) -> Surround:
     rear_depth = blur(np.maximum(np.minimum(rear_depth, depth), plane), 0.3 * per_cm)
     rear_depth = rear_depth - _bend(coverage, fit)
     leaders = _Leaders(fit, rig, placed)
-    front_layer = _layer(fit, depth, front[..., 3] > 0.01, leaders, follow=1.0)
-    rear_layer = _layer(fit, rear_depth.astype(np.float32), coverage > 0.01, leaders, follow=0.8)
+    front_layer = _layer(fit, depth, front[..., 3] > 0.01, leaders, _FINE, follow=1.0)
+    rear_layer = _layer(fit, rear_depth.astype(np.float32), coverage > 0.01, leaders, _COARSE, follow=0.8)
     top = _hair(colour, coverage, portrait)
     return Surround(np.dstack([colour, coverage]).astype(np.float32), front.astype(np.float32), rear.astype(np.float32), front_layer, rear_layer,
                     cv2.resize(backdrop, (64, 64), interpolation=cv2.INTER_AREA), plain, top)
@@ -153,6 +155,8 @@ def _key(off: np.ndarray, head: np.ndarray) -> np.ndarray:
     outside = np.isin(label, border[border > 0])
     gaps = np.isin(label, np.flatnonzero(stats[:, 4] > 150)) & (like > 0) & (rows < height * 0.85)
     outside |= gaps & (off < 0.06)
+    # Between jaw and loose hair the backdrop shows in patches that join nothing.
+    outside |= (cv2.dilate(head, np.ones((15, 15), np.uint8)) > 0) & ~inner & (off < 0.06)
     near = cv2.dilate(outside.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     cover = np.where(outside, 0, np.where(near, np.clip((off - 0.05) / 0.13, 0, 1), 1)).astype(np.float32)
     cover[inner] = 1
@@ -246,28 +250,30 @@ class _Leaders:
         from scipy.spatial import cKDTree
 
         stage = rig.stage
-        own = placed[stage.vertices[:stage.skin]]
+        skin = stage.vertices[:stage.skin]
+        facing = vertex_normals(fit.camera[skin], stage.triangles[:stage.skin_triangles])[:, 2]
+        # The chin's underside projects onto its front, but moves otherwise.
+        self.rows = np.flatnonzero(facing > 0.15)
         self.per_cm = fit.focal / DISTANCE
-        # The face's hidden undersides project onto its front; the nearest in depth is meant.
-        self.tree = cKDTree(own)
+        self.tree = cKDTree(placed[skin[self.rows]])
 
     def __call__(self, pixels: np.ndarray, follow: float) -> tuple[np.ndarray, np.ndarray]:
         distance, index = self.tree.query(pixels, k=_FOLLOWED)
         share = 1 / (distance + 0.3 * self.per_cm)
         share /= share.sum(1, keepdims=True)
         fade = np.exp(-((distance[:, :1] / self.per_cm) / 2.2) ** 2)
-        return index.astype(np.int32), (share * fade * follow).astype(np.float32)
+        return self.rows[index].astype(np.int32), (share * fade * follow).astype(np.float32)
 
 
-def _layer(fit: Fit, depth: np.ndarray, shown: np.ndarray, leaders: _Leaders, follow: float) -> Layer:
+def _layer(fit: Fit, depth: np.ndarray, shown: np.ndarray, leaders: _Leaders, grid: int, *, follow: float) -> Layer:
     height, width = depth.shape
-    x, y = np.meshgrid(np.arange(0, width + _GRID - 1, _GRID).clip(max=width - 1),
-                       np.arange(0, height + _GRID - 1, _GRID).clip(max=height - 1))
+    x, y = np.meshgrid(np.arange(0, width + grid - 1, grid).clip(max=width - 1),
+                       np.arange(0, height + grid - 1, grid).clip(max=height - 1))
     z = depth[y, x]
     per_pixel = (DISTANCE - z) / fit.focal
     camera = np.stack([(x - fit.centre[0]) * per_pixel, -(y - fit.centre[1]) * per_pixel, z], -1).reshape(-1, 3)
     rows, columns = x.shape
-    cell = cv2.resize(cv2.dilate(shown.astype(np.uint8), np.ones((2 * _GRID + 1,) * 2, np.uint8)),
+    cell = cv2.resize(cv2.dilate(shown.astype(np.uint8), np.ones((2 * grid + 1,) * 2, np.uint8)),
                       (width, height))[y, x].reshape(rows, columns) > 0
     index = np.arange(rows * columns).reshape(rows, columns)
     a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]
