@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .sample import AUS
+from .sample import AUS, OTHERS
 
 #: Activation at intensity 0, 0.5, 1 (A), 2, 3, 4, 5 (E).
 KNOTS = np.array([0.0, 0.08, 0.15, 0.30, 0.55, 0.80, 1.0])
@@ -27,15 +27,20 @@ _LEAKS: tuple[tuple[int, int, float], ...] = (
     (23, 24, 0.15), (14, 20, 0.55), (12, 20, 0.80), (7, 43, 0.30), (7, 12, 0.55), (17, 24, 0.55), (9, 10, 0.70),
     (25, 10, 0.60),
     (17, 23, 0.30), (6, 9, 0.80))
+#: The same where the cause is one of `sample.OTHERS`.
+_LEAKS_OF_OTHERS: tuple[tuple[int, int, float], ...] = (
+    (10, 22, 0.25), (17, 28, 0.15), (23, 28, 0.15), (24, 28, 0.15), (23, 18, 0.30), (24, 18, 0.55), (10, 18, 0.80))
 _AMBIGUOUS = (0.5, 1.0)  # neither absent nor present
 
 
-def intensities(activation: np.ndarray, lip_gap: np.ndarray, lid_gap: np.ndarray, jaw_open: np.ndarray
-                ) -> tuple[np.ndarray, np.ndarray]:
+def intensities(activation: np.ndarray, lip_gap: np.ndarray, lid_gap: np.ndarray, jaw_open: np.ndarray,
+                others: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Label rendered pictures.
 
     Args:
-        activation: [N, 18, 2], lip_gap [N] mm, lid_gap [N, 2], jaw_open [N]: see `puppet.render`.
+        activation: [N, 18, 2], per AU and side; lip_gap: [N], mm, and lid_gap: [N, 2], as in
+            `scene.Shot`; jaw_open: [N], the rig's coefficient.
+        others: [N, 6], activation of `sample.OTHERS`; none when None.
 
     Returns:
         intensity float32 [N, 18] 0..5, and known bool [N, 18]: False where the picture
@@ -54,6 +59,10 @@ def intensities(activation: np.ndarray, lip_gap: np.ndarray, lid_gap: np.ndarray
     for au, cause, at_least in _LEAKS:
         known[:, column[au]] &= ~((u[:, column[au]] < KNOTS[2]) & (u[:, column[cause]] >= at_least)
                                   & (intensity[:, column[au]] < 1))
+    if others is not None:
+        place = {au: i for i, au in enumerate(OTHERS)}
+        for au, cause, at_least in _LEAKS_OF_OTHERS:
+            known[:, column[au]] &= ~((others[:, place[cause]] >= at_least) & (intensity[:, column[au]] < 1))
     known[:, column[43]] &= ~((closed >= LID[2]) & (closed < 0.5))  # half closed: a coder's call
     known[:, column[5]] &= ~(closed < 0.5)
     known[:, column[43]] &= ~((np.abs(lid_gap[:, 0] - lid_gap[:, 1]) > 0.4))  # a wink is no 43

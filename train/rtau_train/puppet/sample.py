@@ -41,6 +41,17 @@ RECIPES: dict[int, dict[str, float]] = {
     43: _both(eyeBlink=1.0),
 }
 
+#: AUs that the networks don't report but faces make all the time, above all when they speak:
+#: 18 lip pucker, 22 lip funneler, 28 lip suck, 29 jaw thrust, 30 jaw sideways, 34 cheek puff.
+OTHERS: dict[int, dict[str, float]] = {
+    18: {"mouthPucker": 0.9},
+    22: {"mouthFunnel": 0.8},
+    28: {"mouthRollUpper": 0.8, "mouthRollLower": 0.8},
+    29: {"jawForward": 0.8},
+    30: {"jawLeft": 0.8},
+    34: _both(cheekPuff=0.8),
+}
+
 #: Combinations that faces make, drawn as often as single AUs.
 PROTOTYPES: tuple[tuple[int, ...], ...] = (
     (6, 12), (6, 12, 25), (12, 25), (6, 12, 25, 26), (1, 4, 15), (1, 4, 15, 17), (1, 2, 5, 26),
@@ -63,10 +74,16 @@ def draw(rng: np.random.Generator, shape_names: list[str]) -> Performance:
         if au in (17, 25, 26):  # the jaw and the chin boss have no sides
             per_side[:] = value
         activation[AUS.index(au)] = per_side
+    others = _draw_others(rng, aus)
     shapes = shapes_of(activation)
+    for au, value in others.items():
+        for name, weight in OTHERS[au].items():
+            if au == 30 and rng.random() < 0.5:
+                name = name.replace("Left", "Right")
+            shapes[name] = shapes.get(name, 0.0) + weight * value
     for name, value in _nuisance(rng, aus, shape_names).items():
         shapes[name] = shapes.get(name, 0.0) + value
-    return Performance(activation, {name: float(np.clip(v, -0.6, 1.15)) for name, v in shapes.items()})
+    return Performance(activation, {name: float(np.clip(v, -0.6, 1.15)) for name, v in shapes.items()}, others)
 
 
 def shapes_of(activation: np.ndarray) -> dict[str, float]:
@@ -98,6 +115,16 @@ def _draw_aus(rng: np.random.Generator) -> list[int]:
         if first & set(aus) and second & set(aus):
             aus = [a for a in aus if a not in second]
     return aus
+
+
+def _draw_others(rng: np.random.Generator, aus: list[int]) -> dict[int, float]:
+    """Now and then the lips do something else, most often with the upper face at rest or speaking."""
+    if rng.random() > 0.22 or {12, 17, 20, 23, 24} & set(aus):
+        return {}
+    au = int(rng.choice(list(OTHERS), p=[0.3, 0.25, 0.12, 0.08, 0.1, 0.15]))
+    if au in (28, 34) and {25, 26} & set(aus):
+        return {}
+    return {au: _draw_level(rng)}
 
 
 def _draw_level(rng: np.random.Generator) -> float:

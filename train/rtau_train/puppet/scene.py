@@ -23,10 +23,12 @@ class Performance:
         activation: float32 [18, 2], per AU of `sample.AUS` and side (subject's left, right),
             0..1 of the strongest believable form.
         shapes: rig blendshape coefficients by name, nuisance motion and gaze included.
+        others: activation 0..1 of AUs outside `sample.AUS` (18, 22, ...; see `sample.OTHERS`).
     """
 
     activation: np.ndarray
     shapes: dict[str, float]
+    others: dict[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
