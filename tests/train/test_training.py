@@ -17,9 +17,10 @@ from rtau_train.graph import adjacency, dependency
 from rtau_train.landmarks import MIRROR
 from rtau_train.loop import train
 from rtau_train.puppet.labels import intensities
-from rtau_train.puppet.sample import AUS, RECIPES, draw
+from rtau_train.puppet.sample import AUS, OTHERS, RECIPES, draw
 
-SHAPES = sorted({name for recipe in RECIPES.values() for name in recipe} | {"eyeLookUp_L", "eyeLookUp_R", "jawLeft"})
+SHAPES = sorted({name for recipe in (*RECIPES.values(), *OTHERS.values()) for name in recipe}
+                | {"eyeLookUp_L", "eyeLookUp_R", "jawLeft", "jawRight"})
 
 
 def facts(count: int = 1, **levels: float):

@@ -14,9 +14,8 @@ from rtau.errors import InputError
 from .eyes import paint_eyes
 from .fit import Fit, fit_rig
 from .portrait import Portrait
-from .raster import smooth, vertex_normals
 from .rig import Rig
-from .surround import Layer, surround
+from .surround import Layer, rim, surround
 from .texture import bake
 
 #: Changes when what a file holds changes, so that old files are built anew.
@@ -92,15 +91,12 @@ def build_puppet(portrait: Portrait, rig: Rig, fit: Fit | None = None) -> Puppet
         vertices[(stage.vertices >= first) & (stage.vertices < end)] += np.float32(move)
     around, eyes = surround(portrait, fit, rig), paint_eyes(portrait)
     skin = bake(portrait, fit, rig, around.person)
-    facing = vertex_normals(fit.camera[stage.vertices[:stage.skin]], stage.triangles[:stage.skin_triangles])[:, 2]
-    inner = np.clip((stage.ring - 18) / 7, 0, 1)  # folds well inside the face may face away, the rim may not
-    alpha = np.clip(stage.ring / 8, 0, 1) * np.maximum(np.clip((facing - 0.08) / 0.3, 0, 1), inner)
     layers = {}
     for name, layer in (("front", around.front_layer), ("rear", around.rear_layer)):
         layers |= {f"{name}_{f.name}": getattr(layer, f.name) for f in fields(Layer)}
     return Puppet(
         name=portrait.name, licence=portrait.licence, vertices=vertices,
-        alpha=smooth(alpha[:, None].astype(np.float32), stage.neighbours, 1)[:, 0],
+        alpha=rim(fit, rig),
         photo_xy=fit.project(fit.camera)[stage.vertices].astype(np.float32),
         open_lids=_bytes(skin.open_lids), closed_lids=_bytes(skin.closed_lids), bare=_bytes(skin.bare),
         lash=skin.lash, tone=skin.tone, hair=around.hair, sclera=eyes.sclera,

@@ -17,7 +17,7 @@ from .sample import AUS, shapes_of
 from .scene import Performance, Scene
 
 if TYPE_CHECKING:
-    from .studio import Cast
+    from .cast import Cast
 
 _CAPTION = 0.38
 _INK = (200, 0, 0)

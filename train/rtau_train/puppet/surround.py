@@ -15,7 +15,7 @@ import numpy as np
 
 from .fit import DISTANCE, Fit
 from .portrait import Portrait
-from .raster import rasterise, vertex_normals
+from .raster import rasterise, smooth, vertex_normals
 from .rig import Rig
 from .texture import blur, fill, step
 
@@ -68,6 +68,16 @@ class Surround:
     hair: np.ndarray
 
 
+def rim(fit: Fit, rig: Rig) -> np.ndarray:
+    """How much of the face mesh hides the photograph under it, float32 [S]: soft towards its rim and where it turns away."""
+    stage = rig.stage
+    faces = stage.triangles[:stage.skin_triangles]
+    facing = vertex_normals(fit.camera[stage.vertices[:stage.skin]], faces)[:, 2]
+    inner = np.clip((stage.ring - 18) / 7, 0, 1)  # folds well inside the face may face away, the rim may not
+    alpha = np.clip(stage.ring / 8, 0, 1) * np.maximum(np.clip((facing - 0.08) / 0.3, 0, 1), inner)
+    return smooth(alpha[:, None].astype(np.float32), stage.neighbours, 1)[:, 0]
+
+
 def surround(portrait: Portrait, fit: Fit, rig: Rig) -> Surround:
     """Cut the person out of the photograph and give them depth."""
     photo = portrait.image.astype(np.float32) / 255
@@ -108,7 +118,7 @@ def surround(portrait: Portrait, fit: Fit, rig: Rig) -> Surround:
     rear_depth = blur(np.maximum(np.minimum(rear_depth, depth), plane), 0.3 * per_cm)
     rear_depth = rear_depth - _bend(coverage, fit)
     leaders = _Leaders(fit, rig, placed)
-    front_layer = _layer(fit, depth, front[..., 3] > 0.01, leaders, _FINE, follow=1.0)
+    front_layer = _layer(fit, depth, (front[..., 3] > 0.01) & ~_hidden(fit, rig, placed, (height, width)), leaders, _FINE, follow=1.0)
     rear_layer = _layer(fit, rear_depth.astype(np.float32), coverage > 0.01, leaders, _COARSE, follow=0.8)
     top = _hair(colour, coverage, portrait)
     return Surround(np.dstack([colour, coverage]).astype(np.float32), front.astype(np.float32), rear.astype(np.float32), front_layer, rear_layer,
@@ -210,6 +220,19 @@ def _relief(fit: Fit, rig: Rig, placed: np.ndarray, shape: tuple[int, int]) -> t
     depth, which, _ = rasterise(np.c_[placed, fit.camera[:, 2]], rig.triangles[picked], *shape)
     near = (which >= 0).astype(np.float32)
     return fill(np.where(near > 0, depth, 0)[..., None].astype(np.float32), near)[..., 0], near > 0
+
+
+def _hidden(fit: Fit, rig: Rig, placed: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Where the face mesh hides the front layer whichever way the head turns, bool [H, W]."""
+    stage = rig.stage
+    solid = rim(fit, rig) > 0.995
+    mask = np.zeros(shape, np.uint8)
+    faces = stage.triangles[:stage.skin_triangles]
+    for corner in placed[stage.vertices[faces[solid[faces].all(1)]]]:
+        cv2.fillConvexPoly(mask, np.round(corner).astype(np.int32), 1)
+    outline, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(mask, outline, -1, 1, cv2.FILLED)
+    return cv2.erode(mask, np.ones((4 * _COARSE + 1,) * 2, np.uint8)) > 0
 
 
 def _cliffs(depth: np.ndarray, near: np.ndarray, portrait: Portrait) -> np.ndarray:
