@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from rtau_train.commands import data
+
 from . import __version__
 from .errors import RtauError
 
@@ -197,6 +199,9 @@ def train(recipe: Path, changes: tuple[str, ...], folder: Path) -> None:
         train_recipe(recipe, changes, folder)
     except (ValueError, OSError, FloatingPointError) as error:
         raise UsageError(str(error)) from None
+
+
+main.add_command(data)
 
 
 def _prepare_process(verbose: bool) -> None:

@@ -12,17 +12,10 @@ from rtau.model import GRADES, AuConfig, TwoViewNet, normalize
 
 from .config import Recipe
 from .data.augment import degrade
-from .data.renders import Renders, load_renders
+from .data.shards import Renders, load_shards
 from .evaluate import auc, icc31
 from .graph import adjacency
-from .puppet.labels import intensities
 from .puppet.sample import AUS
-
-
-def label(renders: Renders) -> tuple[np.ndarray, np.ndarray]:
-    """Intensity [N, 18] and known [N, 18] of rendered pictures."""
-    facts = renders.facts
-    return intensities(facts["activation"], facts["lip_gap"], facts["lid_gap"], facts["jaw_open"])
 
 
 class AuTask:
@@ -30,15 +23,15 @@ class AuTask:
 
     def __init__(self, recipe: Recipe) -> None:
         self.config = self.config_of(recipe)
-        renders = load_renders(recipe.renders, "train", recipe.most_per_person)
+        renders = load_shards(recipe.renders, "train", recipe.most_per_person)
         self.images, self.points = renders.images, renders.facts["points"]
-        self.intensity, self.known = label(renders)
+        self.intensity, self.known = renders.facts["intensity"], renders.facts["known"]
         signs = np.where(self.known, np.where(self.intensity >= 1, 1, -1), 0)
         self.model: nn.Module = TwoViewNet(self.config, torch.from_numpy(adjacency(signs)))
         rare = (signs > 0).sum(0) / np.maximum((signs != 0).sum(0), 1)
         #: Rare AUs' positives count more, by the root of their rarity.
         self.positive_weight = torch.from_numpy(np.sqrt((1 - rare) / np.maximum(rare, 1e-3))).float().clamp(max=5)
-        self.checks = self._check(load_renders(recipe.renders, "validation", recipe.options.get("checked", 100)))
+        self.checks = self._check(load_shards(recipe.renders, "validation", recipe.options.get("checked", 100)))
 
     @staticmethod
     def config_of(recipe: Recipe) -> AuConfig:
@@ -70,7 +63,7 @@ class AuTask:
         return loss, {"loss": loss.item()}
 
     def _check(self, renders: Renders) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return crops_of(renders, self.config.size, seed=5), *label(renders)
+        return crops_of(renders, self.config.size, seed=5), renders.facts["intensity"], renders.facts["known"]
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module) -> dict[str, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +11,6 @@ from typing import Any
 import click
 
 from rtau.errors import UsageError
-
-log = logging.getLogger(__name__)
 
 _PATH = click.Path(path_type=Path)
 _INTERRUPTED = 130
@@ -52,7 +49,8 @@ def data() -> None:
 @click.option("--out", type=_PATH, default=Path("rtau-data"), show_default=True, metavar="FOLDER",
               help="Where the parts go; what is there and whole is not fetched again.")
 @click.option("--part", "parts", multiple=True, metavar="NAME", help="Only this part; may be repeated.")
-@click.option("--mirror", metavar="URL", help="Fetch from here, a folder or a URL, in place of the public repositories.")
+@click.option("--mirror", metavar="URL",
+              help="Fetch from here, a folder or a URL, in place of the public repositories.")
 @click.option("--no-progress", is_flag=True, help="Show no progress bar.")
 def fetch(out: Path, parts: tuple[str, ...], mirror: str | None, no_progress: bool) -> None:
     """Get the portraits and the face rig, check them, and pack them with their licences.
@@ -65,7 +63,8 @@ def fetch(out: Path, parts: tuple[str, ...], mirror: str | None, no_progress: bo
     """
     with _needing_extras():
         from .data.fetch import fetch as fetch_parts
-    with _bar("bytes", shown=not no_progress) as report:
+    from .progress import CountBar
+    with CountBar("bytes", shown=not no_progress) as report:
         fetch_parts(out, parts=parts or None, mirror=mirror, report=report)
     click.echo(f"{out}: complete")
 
@@ -76,11 +75,13 @@ def fetch(out: Path, parts: tuple[str, ...], mirror: str | None, no_progress: bo
               help="Where the people are kept, ready to perform.")
 @click.option("--rig", type=_PATH, default=Path("rtau-data/ict_facekit/ict_facekit.npz"), show_default=True,
               metavar="RIG", help="The face rig, as rtau data fetch packs it.")
-def add(photos: Path, out: Path, rig: Path) -> None:
+@click.option("--licence", default="", metavar="TEXT",
+              help="What may be done with the portraits, in place of a file LICENCE among them.")
+def add(photos: Path, out: Path, rig: Path, licence: str) -> None:
     """Add people of your own from a folder of neutral, frontal portraits, one picture each.
 
-    The file's name names the person. Portraits that don't fit are refused, each with its reason; exit
-    code 1 if any was.
+    The file's name names the person; a file LICENCE says what may be done with them. Portraits
+    that don't fit are refused, each with its reason; exit code 1 if any was.
 
     \b
     rtau data add portraits/ --out rtau-data/added
@@ -89,7 +90,7 @@ def add(photos: Path, out: Path, rig: Path) -> None:
     with _needing_extras():
         from .puppet.add import add_portraits
     refused = 0
-    for result in add_portraits(photos, out, rig=rig):
+    for result in add_portraits(photos, out, rig=rig, licence=licence):
         click.echo(str(result), err=bool(result.refused))
         refused += bool(result.refused)
     if refused:
@@ -129,8 +130,10 @@ def render(out: Path, count: int, size: int, seed: int, workers: int | None, loo
     rtau data render --out look --count 24 --size 256 --format folder --people 001,042
     """
     with _needing_extras():
+        from .puppet.cast import choose_people
         from .puppet.shards import render_shards
-        from .puppet.studio import Order, choose_people
+        from .puppet.studio import Order
+    from .progress import CountBar
 
     cast = _cast(**parts)
     order = Order(cast, choose_people(cast, _words(people_text)), size=size, seed=seed, look=look)
@@ -141,7 +144,7 @@ def render(out: Path, count: int, size: int, seed: int, workers: int | None, loo
         report(there, total)
 
     try:
-        with _bar("pictures", shown=not no_progress) as report:
+        with CountBar("pictures", shown=not no_progress) as report:
             done = render_shards(out, count=count, size=size, seed=seed, make=order, workers=workers or _cores(),
                                  per_shard=per_shard, folder=layout == "folder", quality=quality,
                                  settings=order.settings(), report=watch)
@@ -174,19 +177,78 @@ def sheet(folder: Path | None, out: Path, count: int, columns: int, people_text:
     rtau data sheet renders --out page.jpg
     rtau data sheet --people 001,042 --aus 4,12,43 --out people.jpg
     """
-    with _needing_extras():
-        from .puppet.album import write_album
-        from .puppet.sheet import contact_sheet
-        from .puppet.studio import choose_people
-
     if folder is not None:
+        with _needing_extras():
+            from .puppet.album import write_album
         click.echo(write_album(folder, out, count=count, columns=columns))
         return
+    with _needing_extras():
+        from .puppet.cast import choose_people
+        from .puppet.sheet import contact_sheet
     from rtau.au import parse_aus
 
     cast = _cast(**parts)
     people = choose_people(cast, _words(people_text))
-    click.echo(contact_sheet(cast, out, people=people, aus=parse_aus(aus_text), size=size))
+    click.echo(contact_sheet(cast, out, people=people, aus=parse_aus(aus_text),
+                             size=size))
+
+
+@data.command()
+@click.option("--out", type=_PATH, required=True, metavar="VIDEO", help="An .mp4, .m4v, .mov or .mkv.")
+@click.option("--person", metavar="NAME", help="Who performs; by default the first there is.")
+@click.option("--script", type=_PATH, metavar="FILE",
+              help="What is performed: TOML with events, or CSV with AU intensities over time; by default drawn.")
+@click.option("--seconds", type=float, metavar="S", help="How long; by default the script's length, or 20.")
+@click.option("--fps", type=float, default=30, show_default=True, metavar="N", help="Frames per second.")
+@click.option("--size", "size_text", default="640x480", show_default=True, metavar="WxH", help="Pixels, even numbers.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, metavar="S",
+              help="Of all that is drawn by chance.")
+@click.option("--speech", type=click.FloatRange(0, 1), default=0, show_default=True, metavar="SHARE",
+              help="Without a script: share of the time in which the person speaks.")
+@click.option("--look", type=click.Choice(["clean", "webcam"]), default="clean", show_default=True,
+              help="The portrait's own light, or a drawn room before a webcam.")
+@click.option("--variable-rate", is_flag=True, help="Frames at uneven times, now and then one missing.")
+@click.option("--overwrite", is_flag=True, help="Replace files that exist.")
+@click.option("--no-progress", is_flag=True, help="Show no progress bar.")
+@_parts_options
+def clip(out: Path, person: str | None, script: Path | None, seconds: float | None, fps: float, size_text: str,
+         seed: int, speech: float, look: str, variable_rate: bool, overwrite: bool, no_progress: bool,
+         **parts: Any) -> None:
+    """Render a video of one person, and beside it the exact AUs of every frame.
+
+    VIDEO.csv holds the truth in rtau's own columns, VIDEO.json how it was made.
+
+    \b
+    rtau data clip --out clip.mp4 --person 001 --seconds 20 --seed 1
+    rtau data clip --out smile.mp4 --script smile.toml --look webcam
+    """
+    with _needing_extras():
+        from .puppet.cast import choose_people
+        from .puppet.clip import make_clip
+        from .puppet.curves import draw_script
+        from .puppet.habits import Habits
+        from .puppet.render import Renderer
+        from .puppet.rig import load_rig
+        from .puppet.script_file import read_script
+    from .progress import CountBar
+
+    import numpy as np
+
+    width, height = _sides(size_text)
+    if script is not None:
+        acts = read_script(script, seconds=seconds, seed=seed)
+    else:
+        acts = draw_script(np.random.default_rng([seed, 0]), 20 if seconds is None else seconds,
+                           habits=Habits(speech=speech))
+    cast = _cast(**parts)
+    performer = choose_people(cast, [person] if person else ["all"])[0]
+    renderer = Renderer(load_rig(cast.rig))
+    scene, sensor = _webcam(cast, height, np.random.default_rng([seed, 1])) if look == "webcam" else (None, None)
+    with CountBar("frames", shown=not no_progress) as report:
+        made = make_clip(cast.puppet(performer, renderer.rig), renderer, acts, out, seconds=seconds, fps=fps,
+                         size=(width, height), seed=seed, scene=scene, sensor=sensor, variable_rate=variable_rate,
+                         overwrite=overwrite, progress=report)
+    click.echo(f"{made.video}: {made.frames} frames of {performer}, {made.seconds:.1f} s; truth in {made.truth}")
 
 
 @data.command()
@@ -205,9 +267,31 @@ def card(folder: Path, out: Path | None) -> None:
 
 
 def _cast(faces: Path, rig: Path, added: Path | None, puppets: Path | None):
-    from .puppet.studio import Cast, default_puppets
+    from .puppet.cast import Cast, default_puppets
 
     return Cast(faces, rig, puppets or default_puppets(faces), added)
+
+
+def _webcam(cast, height: int, rng):
+    """A room and the camera in it."""
+    import numpy as np
+
+    from .puppet.sample import AUS
+    from .puppet.scene import Performance, Scene
+    from .puppet.scenery import draw_background, draw_light
+    from .puppet.sensor import draw_sensor, sense
+
+    still = Performance(np.zeros((len(AUS), 2), np.float32), {})  # the script performs
+    scene = Scene(still, light=draw_light(rng), background=draw_background(cast.backgrounds(), rng))
+    camera = draw_sensor(rng, "webcam", face=scene.face * height)
+    return scene, lambda image, noise: sense(image, camera, noise)
+
+
+def _sides(text: str) -> tuple[int, int]:
+    width, _, height = text.lower().partition("x")
+    if not (width.strip().isdigit() and height.strip().isdigit()):
+        raise UsageError(f"{text!r} is no size: give width and height such as 640x480")
+    return int(width), int(height)
 
 
 def _words(text: str) -> list[str]:
@@ -230,34 +314,3 @@ def _needing_extras() -> Iterator[None]:
         if (error.name or "").startswith("rtau"):
             raise
         raise UsageError(f"making data needs more packages ({error}): pip install 'rtau[train]'") from None
-
-
-@contextlib.contextmanager
-def _bar(unit: str, *, shown: bool) -> Iterator[Any]:
-    """A bar on standard error that is told what is there and what there will be; nothing where that is no terminal."""
-    from rich.console import Console
-    from rich.progress import (BarColumn, DownloadColumn, MofNCompleteColumn, Progress, ProgressColumn, Task,
-                               TextColumn, TimeRemainingColumn, TransferSpeedColumn)
-    from rich.text import Text
-
-    class Rate(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            speed = task.finished_speed or task.speed
-            return Text(f"{speed:.1f} {unit}/s" if speed else "", style="cyan")
-
-    console = Console(stderr=True)
-    columns = (DownloadColumn(), TransferSpeedColumn()) if unit == "bytes" else (MofNCompleteColumn(), Rate())
-    bar = Progress(TextColumn("{task.description}"), BarColumn(), *columns, TimeRemainingColumn(), console=console,
-                   transient=True, disable=not (shown and console.is_terminal))
-    task = bar.add_task("", total=None, start=False)
-
-    def report(there: int, total: int, name: str = "") -> None:
-        if not bar.tasks[0].started:
-            # What an earlier run left is no speed of this one.
-            bar.update(task, completed=there, total=total, description=name)
-            bar.reset(task, completed=there, total=total, description=name)
-            return
-        bar.update(task, completed=there, total=total, description=name or None)
-
-    with bar:
-        yield report

@@ -43,7 +43,7 @@ class Recipe:
 
     Attributes:
         task: "au" or "landmarks".
-        renders, faces: folders of rendered archives and of portraits.
+        renders, faces: folders that `rtau data render` and `rtau data fetch` filled.
         most_per_person: pictures of each person to read, all when None.
         model: arguments of the network's config.
         options: what only this task understands.

@@ -21,9 +21,9 @@ from safetensors.torch import save_file
 from rtau.model import GRADES, DeployedAuNet, LandmarkConfig, LandmarkNet, TwoViewNet
 from rtau.store import MANIFEST, sha256_of
 
-from .action_units import crops_of, label, pixels
+from .action_units import crops_of, pixels
 from .config import Recipe, read_recipe
-from .data.renders import load_renders
+from .data.shards import load_shards
 from .evaluate import auc, icc31, platt
 from .puppet.sample import AUS
 
@@ -74,8 +74,8 @@ def export(run: Path, recipe: Recipe, out: Path, name: str) -> dict:
 @torch.no_grad()
 def calibrate(net: DeployedAuNet, recipe: Recipe) -> dict:
     """Fit each grade's slope and shift on validation people, in place; returns their figures."""
-    renders = load_renders(recipe.renders, "validation")
-    intensity, known = label(renders)
+    renders = load_shards(recipe.renders, "validation")
+    intensity, known = renders.facts["intensity"], renders.facts["known"]
     crops = crops_of(renders, net.config.size, seed=11)
     logits = torch.cat([
         torch.sigmoid(net.scores(pixels(crops[i:i + 128])).unsqueeze(-1) - net.thresholds).mean(0).clamp(1e-6, 1 - 1e-6)

@@ -15,7 +15,8 @@ from rtau.model import LandmarkConfig, LandmarkNet
 from .action_units import pixels
 from .config import Recipe
 from .data.augment import degrade
-from .data.renders import load_portraits, load_renders, read_rgb
+from .data.portraits import load_portraits, read_rgb
+from .data.shards import load_shards
 
 #: Multi-PIE points under a left-right mirror.
 MIRROR = np.array([
@@ -41,7 +42,7 @@ class LandmarkTask:
     def __init__(self, recipe: Recipe) -> None:
         self.config = LandmarkConfig.from_dict(recipe.model)
         self.model: nn.Module = LandmarkNet(self.config)
-        renders = load_renders(recipe.renders, "train", recipe.most_per_person)
+        renders = load_shards(recipe.renders, "train", recipe.most_per_person)
         self.images, self.points = renders.images, renders.facts["points"]
         self.pose = yaw_pitch_roll(renders.facts["rotation"])
         self.portraits = load_portraits(recipe.faces, "train")
@@ -139,7 +140,7 @@ class LandmarkTask:
         return self._fixed_crops(images, points, None, repeats=8)
 
     def _render_check(self, recipe: Recipe):
-        renders = load_renders(recipe.renders, "validation", 30)
+        renders = load_shards(recipe.renders, "validation", 30)
         return self._fixed_crops(list(renders.images), list(renders.facts["points"]),
                                  yaw_pitch_roll(renders.facts["rotation"]), repeats=1)
 

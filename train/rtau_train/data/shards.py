@@ -9,6 +9,7 @@ import json
 import logging
 import tarfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,13 +21,30 @@ from rtau.errors import InputError
 from ..puppet.sample import AUS
 from ..puppet.scene import PARTS
 from .people import Part
-from .renders import Renders
 
 log = logging.getLogger(__name__)
 
 #: How a folder was rendered; see `puppet.shards`.
 SETTINGS = "render.json"
 _AGAIN = "delete it and render again, or fetch it anew"
+
+
+@dataclass
+class Renders:
+    """Rendered pictures in memory, N of side S.
+
+    Attributes:
+        images: uint8 [N, S, S, 3], RGB.
+        person: [N] identity of each.
+        facts: arrays [N, ...] by name, see `load_shards`.
+    """
+
+    images: np.ndarray
+    person: np.ndarray
+    facts: dict[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.images)
 
 
 def read_shards(folder: str | Path, *, part: Part | Literal["all"] = "all"

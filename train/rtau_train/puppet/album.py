@@ -6,15 +6,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from rtau.au import intensity_letter
 from rtau.errors import InputError
 from rtau.pen import Pen, text_size
-from rtau.sinks.paths import output_error
 
 from ..data.shards import read_shards
+from .sheet import write_page
 
 _PAPER, _INK, _FAINT = (250, 250, 248), (30, 30, 30), (140, 140, 140)
 _UNIT, _FONT, _LINE, _GAP = 0.88, 11, 14, 6  # scale of the pen, and pixels
@@ -41,15 +40,8 @@ def write_album(folder: str | Path, out: str | Path, *, count: int = 48, columns
     blank = np.full_like(cells[0], _PAPER)
     cells += [blank] * (-len(cells) % columns)
     page = np.vstack([np.hstack(cells[start:start + columns]) for start in range(0, len(cells), columns)])
-    out = Path(out)
-    try:
-        kind = ".png" if out.suffix.lower() == ".png" else ".jpg"
-        data = cv2.imencode(kind, cv2.cvtColor(page, cv2.COLOR_RGB2BGR))[1]
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_bytes(data.tobytes())
-    except OSError as error:
-        raise output_error(out, error) from error
-    return out
+    write_page(page, out)
+    return Path(out)
 
 
 def caption(labels: dict[str, Any]) -> str:

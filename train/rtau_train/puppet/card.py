@@ -54,8 +54,8 @@ Read this before you trust a model that was trained on this data.
   a reason. How often an AU appears here says nothing about life.
 - **Teeth, tongue and the inside of the mouth** are generic, and closed lids are painted: the portraits show neither.
 - **Cameras are simulated.** Noise, blur and compression follow simple physical models, not measured devices.
-- **Nobody with** facial palsy, scars, a cleft lip, or other conditions that change how a face moves was
-  photographed; head scarves, medical devices and hats are absent.
+- **Not covered on purpose:** facial palsy, scars, a cleft lip and other conditions that change how a face moves or
+  looks; head scarves, hats, and medical devices. Expect a model to fail on them, and test before you use it there.
 """
 
 _SOURCES = """\
@@ -114,7 +114,7 @@ class _Tally:
         self._bin("Face height, rows that the camera sampled", _between(face * sensor["scale"], _FACE))
         self._bin("Lamps", str(len(light["lamps"])) if light["lamps"] else "the portrait's own light")
         self._bin("Exposure of the scene", _between(light["exposure"], _EXPOSURE))
-        self._bin("Camera", sensor["kind"])
+        self._bin("Camera", "none, as rendered" if sensor["kind"] == "none" else sensor["kind"])
         self._bin("Codec", sensor["codec"])
         for name in labels["occluders"] or ["nothing"]:
             self._bin("Before the face", name)
@@ -169,16 +169,17 @@ def _text(tally: _Tally, settings: dict[str, Any]) -> str:
     made = ", ".join(f"{name} {value}" for name, value in sorted(settings.items()) if isinstance(value, (str, int)))
     pieces = [
         "# Data card",
-        f"{tally.pictures} pictures of {len(tally.people)} {'person' if len(tally.people) == 1 else 'people'} ({parts}): "
-        "openly licensed portraits that perform Action Units on an openly licensed face rig, rendered by rtau."
+        f"{tally.pictures} pictures of {len(tally.people)} {'person' if len(tally.people) == 1 else 'people'} "
+        f"({parts}): openly licensed portraits that perform Action Units on an openly licensed face rig, rendered by "
+        "rtau."
         + (f" Rendered with: {made}." if made else ""),
         "## Action Units",
-        "Pictures by intensity, 0 (absent) and A to E. *Ignored*: the picture doesn't tell. *One-sided*: present, and a "
-        "grade or more apart between left and right.",
+        "Pictures by intensity, 0 (absent) and A to E. *Ignored*: the picture doesn't tell. *One-sided*: present, and "
+        "a grade or more apart between left and right.",
         _table(("AU", "name", "0", *"ABCDE", "present", "one-sided", "ignored"), map(_unit_row(tally), AUS)),
         "## Skin tone",
-        "By individual typology angle of the portrait: very light > 55, light 41 to 55, intermediate 28 to 41, tan 10 to "
-        "28, brown -30 to 10, dark < -30 degrees.",
+        "By individual typology angle of the portrait: very light > 55, light 41 to 55, intermediate 28 to 41, tan "
+        "10 to 28, brown -30 to 10, dark < -30 degrees.",
         _table(("tone", "people", "pictures", "share"), (
             (name, len(tally.tones.get(name, (set(), 0))[0]), tally.tones.get(name, (set(), 0))[1],
              _share(tally.tones.get(name, (set(), 0))[1], tally.pictures)) for _, name in TONES)),

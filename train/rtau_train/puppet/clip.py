@@ -82,7 +82,8 @@ def facts_path(out: str | Path) -> Path:
 def make_clip(puppet: Puppet, renderer: Draws, script: Script, out: str | Path, *, seconds: float | None = None,
               fps: float = 30, size: tuple[int, int] = (640, 480), seed: int = 0, scene: Scene | None = None,
               sensor: Sense | None = None, variable_rate: bool = False, supersample: int = 2, crf: int = 16,
-              overwrite: bool = False, notes: Mapping[str, Any] | None = None, progress: Progress | None = None) -> Clip:
+              overwrite: bool = False, notes: Mapping[str, Any] | None = None, progress: Progress | None = None
+              ) -> Clip:
     """Render a video and its truth.
 
     Args:
@@ -153,11 +154,12 @@ def shots(puppet: Puppet, renderer: Draws, script: Script, times: list[float], *
     """The pictures of a clip at `times` (seconds), before any sensor; the same arguments give the same bytes."""
     for time in times:
         moment = script.at(time)
-        now = replace(scene, performance=Performance(moment.activation, moment.shapes), yaw=scene.yaw + moment.yaw,
-                      pitch=scene.pitch + moment.pitch, roll=scene.roll + moment.roll,
+        performance = Performance(moment.activation, moment.shapes, moment.others)
+        now = replace(scene, performance=performance, yaw=scene.yaw + moment.yaw, pitch=scene.pitch + moment.pitch,
+                      roll=scene.roll + moment.roll,
                       shift=(scene.shift[0] + moment.shift[0], scene.shift[1] + moment.shift[1]))
         shot = renderer.render(puppet, now, size=size, supersample=supersample)
-        yield shot, Fact.of(time, moment.activation, moment.shapes.get("jawOpen", 0.0), shot)
+        yield shot, Fact.of(time, moment, shot)
 
 
 def frame_times(seconds: float, fps: float, *, clock: int, variable: bool = False, seed: int = 0) -> list[float]:
@@ -189,8 +191,9 @@ def _check(out: Path, size: tuple[int, int], fps: float, seconds: float, supersa
         raise UsageError(f"crf is {crf}: give 0 (best) to 51")
     if not out.parent.is_dir():
         raise OutputError(f"can't write {out}: the folder does not exist: create it, or choose another place")
-    if out.is_dir():
-        raise OutputError(f"can't write {out}: that is a folder: give the name of a file")
+    for path in (truth_path(out), facts_path(out), out):
+        if path.is_dir():
+            raise OutputError(f"can't write {path}: that is a folder: choose another name")
 
 
 def _sensed(sensor: Sense, image: np.ndarray, seed: int, index: int) -> np.ndarray:
@@ -221,12 +224,19 @@ def _write_json(partial: Path, final: Path, facts: dict[str, Any]) -> None:
 
 def _appear(partials: tuple[Path, ...], finals: tuple[Path, ...]) -> None:
     """Give the files their names, the video last, so that one with a final name has its truth beside it."""
+    placed: list[Path] = []
     try:
         finals[-1].unlink(missing_ok=True)  # an old video must not stand beside new truth
         for partial, final in zip(partials, finals, strict=True):
             os.replace(partial, final)
-    except OSError as error:
-        raise output_error(finals[-1], error) from error
+            placed.append(final)
+    except BaseException as error:
+        for final in placed:
+            with contextlib.suppress(OSError):
+                final.unlink()
+        if isinstance(error, OSError):
+            raise output_error(finals[-1], error) from error
+        raise
 
 
 def _scene_facts(scene: Scene) -> dict[str, Any]:

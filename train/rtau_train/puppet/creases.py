@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 import cv2
+import numba as nb
 import numpy as np
 
 from .rig import Rig
@@ -21,7 +22,7 @@ SIDE = 384
 VARIANTS = 16
 #: Lengths below are in thousandths of the face tile's width.
 _UNIT = SIDE / 800
-_DEEPEST, _HIGHEST = -0.5, 0.32
+DEEPEST, HIGHEST = -0.5, 0.32
 #: Beyond these depths a smooth young forehead shows nothing: activation -> share of the full depth.
 _ONSET = 0.12
 
@@ -32,8 +33,8 @@ class Creases:
     def __init__(self, rig: Rig) -> None:
         # lru_cache on a bound method would keep every instance alive.
         self._variant: Callable[[int], dict[int, np.ndarray]] = lru_cache(VARIANTS)(lambda n: _draw_variant(rig, n))
-        left = np.clip((np.arange(SIDE) - (SIDE - 1) / 2) / (0.03 * SIDE) * 0.5 + 0.5, 0, 1).astype(np.float32)
-        self._left, self._right = left[None], 1 - left[None]
+        #: Share of the subject's left side (image right of the tile) in each column.
+        self._left = np.clip((np.arange(SIDE) - (SIDE - 1) / 2) / (0.06 * SIDE) + 0.5, 0, 1).astype(np.float32)
 
     def factor(self, activation: np.ndarray, *, seed: int, amount: float) -> np.ndarray | None:
         """The change of the skin's colour by an expression.
@@ -44,7 +45,7 @@ class Creases:
             amount: 0 none .. 1 full depth.
 
         Returns:
-            float32 [SIDE, SIDE], to be added to 1, or None when there is no crease.
+            float32 [SIDE, SIDE], to be added to 1 (the renderer bounds it), or None when there is no crease.
         """
         rng = np.random.default_rng([17, seed])
         maps = self._variant(int(rng.integers(VARIANTS)))
@@ -55,8 +56,8 @@ class Creases:
             if au not in maps or max(left, right) < 0.01:
                 continue
             total = np.zeros((SIDE, SIDE), np.float32) if total is None else total
-            total += maps[au] * (self._left * np.float32(left) + self._right * np.float32(right))
-        return None if total is None else np.clip(total, _DEEPEST, _HIGHEST)
+            _add(total, maps[au], (right + (left - right) * self._left).astype(np.float32))
+        return total
 
     def at_rest(self, kinds: dict[str, float], *, seed: int) -> np.ndarray:
         """Lines that stay when the face rests, as age draws them.
@@ -73,7 +74,14 @@ class Creases:
         for kind, depth in kinds.items():
             for au in source[kind]:
                 total += maps[au] * np.float32(depth * 0.7)
-        return np.clip(total, _DEEPEST, _HIGHEST)
+        return np.clip(total, DEEPEST, HIGHEST)
+
+
+@nb.njit(cache=True, fastmath=True)
+def _add(total, crease, per_column):
+    for y in range(total.shape[0]):
+        for x in range(total.shape[1]):
+            total[y, x] += crease[y, x] * per_column[x]
 
 
 def _draw_variant(rig: Rig, number: int) -> dict[int, np.ndarray]:

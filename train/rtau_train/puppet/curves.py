@@ -16,7 +16,7 @@ import numpy as np
 from .habits import EYE_TURN, Habits, Motions, draw_motions, smooth_step
 from .labels import GRADES, JAW, KNOTS, LID, LIP_GAP
 from .sample import _FORBIDDEN as FORBIDDEN
-from .sample import AUS, PROTOTYPES, RECIPES, shapes_of
+from .sample import AUS, OTHERS, PROTOTYPES, RECIPES, shapes_of
 
 #: AUs without sides.
 SIDELESS = (17, 25, 26)
@@ -29,6 +29,7 @@ _LIDS_MEET = 0.92
 #: Other shapes that bring the lids together, in units of eyeBlink.
 _CLOSING = {"eyeSquint": 0.3, "cheekRaiser": 0.25, "cheekSquint": 0.1, "eyeLookDown": 0.5}
 _HEAD_FOLLOWED = 0.85  # share of the head's turn that the eyes undo to keep looking where they looked
+_SPOKEN = {18: "mouthPucker", 22: "mouthFunnel"}  # what syllables do besides parting lips and jaw
 _COLUMN = {au: i for i, au in enumerate(AUS)} | {BLINK: AUS.index(43)}
 
 
@@ -99,12 +100,14 @@ class Moment:
         activation: float32 [18, 2], per AU of `sample.AUS` and side (subject's left, right), 0..1; of 43,
             all that closes the lids, blinks too.
         shapes: rig blendshape coefficients by name, with speech and gaze.
+        others: activation 0..1 of the AUs of `sample.OTHERS` that speech makes.
         yaw, pitch, roll: of the head, radians, as in `scene.Scene`.
         shift: of the head in the picture, shares of its height, x right, y down.
     """
 
     activation: np.ndarray
     shapes: dict[str, float]
+    others: dict[int, float]
     yaw: float
     pitch: float
     roll: float
@@ -138,8 +141,9 @@ class Script:
         for name, value in self._look(t, yaw, pitch).items():
             shapes[name] = shapes.get(name, 0.0) + value
         _meet_lids(shapes)
+        others = {au: shapes[name] / OTHERS[au][name] for au, name in _SPOKEN.items() if name in shapes}
         return Moment(activation.astype(np.float32), {n: float(np.clip(v, -0.6, 1.15)) for n, v in shapes.items()},
-                      yaw, pitch, roll, (self.motions.wave("x", t), self.motions.wave("y", t)))
+                      others, yaw, pitch, roll, (self.motions.wave("x", t), self.motions.wave("y", t)))
 
     def _activation(self, t: float) -> np.ndarray:
         activation = np.zeros((len(AUS), 2))

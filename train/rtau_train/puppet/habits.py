@@ -227,8 +227,9 @@ def _draw_gestures(rng, seconds: float, amount: float) -> tuple[Gesture, ...]:
         if kind < 0.4:
             angles = {"yaw": rng.normal(0, 13), "pitch": rng.normal(0, 5), "roll": rng.normal(0, 4)}
             limits = {"yaw": 24, "pitch": 10, "roll": 9}
-            gestures += [Gesture(t, length, axis, float(np.radians(np.clip(amount * angle, -limits[axis], limits[axis]))))
-                         for axis, angle in angles.items()]
+            for axis, angle in angles.items():
+                angle = np.clip(amount * angle, -limits[axis], limits[axis])
+                gestures.append(Gesture(t, length, axis, float(np.radians(angle))))
         else:
             length = float(rng.uniform(0.8, 1.8))
             axis, size = ("pitch", rng.uniform(2, 6)) if kind < 0.8 else ("yaw", rng.uniform(3, 8))

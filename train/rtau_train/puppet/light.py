@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import numba as nb
 import numpy as np
 
-from .raster import FAR, rasterise
+from .raster import rasterise
 from .scene import Lamp, Light
 
 #: A studio's soft light from a little above the camera: an even part, and a part from one direction.
 _EVEN, _DIRECT = 0.55, 0.45
-_FROM = np.array([0, 0.35, 1.0], np.float32) / np.float32(np.hypot(0.35, 1))
+_UP, _AHEAD = 0.35 / float(np.hypot(0.35, 1)), 1 / float(np.hypot(0.35, 1))
 _DARKEST, _BRIGHTEST = 0.12, 1.9
 _SHADOW_SIDE = 128
 _SHADOW_BIAS = 0.35  # cm
@@ -18,7 +19,7 @@ _SHEEN, _GLOSS = 0.10, 18
 
 def studio(normals: np.ndarray) -> np.ndarray:
     """Brightness [V] that the portrait's own light gives to unit normals [V, 3] in head coordinates."""
-    return _EVEN + _DIRECT * np.clip(normals @ _FROM, 0, None)
+    return _EVEN + _DIRECT * np.clip(normals[:, 1] * np.float32(_UP) + normals[:, 2] * np.float32(_AHEAD), 0, None)
 
 
 def direction(lamp: Lamp) -> np.ndarray:
@@ -27,37 +28,54 @@ def direction(lamp: Lamp) -> np.ndarray:
     return np.array([np.sin(a) * np.cos(e), np.sin(e), np.cos(a) * np.cos(e)], np.float32)
 
 
-def relight(normals: np.ndarray, rotation: np.ndarray, light: Light, shadows: list[np.ndarray] | None = None
+def relight(normals: np.ndarray, rotation: np.ndarray, light: Light, shadows: np.ndarray | None = None
             ) -> np.ndarray:
     """Factor on the photograph's colour.
 
     Args:
         normals: float32 [V, 3], unit, head coordinates.
         rotation: [3, 3], head to camera.
-        shadows: per lamp, float32 [V], 0 dark .. 1 lit.
+        shadows: float32 [lamps, V], 0 dark .. 1 lit.
 
     Returns:
         float32 [V, 3], RGB; exactly exposure x tint when there are no lamps and full room light.
     """
     tint = np.float32(light.exposure) * np.array(light.tint, np.float32)
+    out = np.empty((len(normals), 3), np.float32)
     if not light.lamps and light.ambient == 1:
-        return np.broadcast_to(tint, (len(normals), 3))
-    own = studio(normals)
-    total = np.repeat((light.ambient * own)[:, None], 3, 1)
-    seen = normals @ rotation.T.astype(np.float32)
-    for i, lamp in enumerate(light.lamps):
+        out[:] = tint
+        return out
+    lamps = np.zeros((len(light.lamps), 9), np.float32)
+    for row, lamp in zip(lamps, light.lamps, strict=True):
+        # Turned into head coordinates, where the normals are.
         towards = direction(lamp)
-        lit = np.clip(seen @ towards, 0, None)
         half = towards + (0, 0, 1)
-        sheen = _SHEEN * np.clip(seen @ (half / np.linalg.norm(half)).astype(np.float32), 0, None) ** _GLOSS
-        amount = lamp.strength * (lit + sheen)
-        if shadows is not None:
-            amount = amount * shadows[i]
-        total += amount[:, None] * np.array(lamp.colour, np.float32)
-    return (np.clip(total / own[:, None], _DARKEST, _BRIGHTEST) * tint).astype(np.float32)
+        row[:3], row[3:6] = rotation.T @ towards, rotation.T @ (half / np.linalg.norm(half))
+        row[6:] = lamp.strength * np.array(lamp.colour)
+    lit = np.ones((len(lamps), len(normals)), np.float32) if shadows is None else np.ascontiguousarray(shadows, np.float32)
+    _relight(np.ascontiguousarray(normals, np.float32), np.float32(light.ambient), lamps, lit, tint, out)
+    return out
 
 
-def cast_shadows(camera: np.ndarray, triangles: np.ndarray, light: Light, count: int) -> list[np.ndarray]:
+@nb.njit(cache=True, fastmath=True)
+def _relight(normals, ambient, lamps, lit, tint, out):
+    for i in range(normals.shape[0]):
+        x, y, z = normals[i, 0], normals[i, 1], normals[i, 2]
+        own = _EVEN + _DIRECT * max(y * _UP + z * _AHEAD, 0.0)
+        red = green = blue = ambient * own
+        for k in range(lamps.shape[0]):
+            amount = max(x * lamps[k, 0] + y * lamps[k, 1] + z * lamps[k, 2], 0.0)
+            sheen = max(x * lamps[k, 3] + y * lamps[k, 4] + z * lamps[k, 5], 0.0)
+            amount = (amount + _SHEEN * sheen**_GLOSS) * lit[k, i]
+            red += amount * lamps[k, 6]
+            green += amount * lamps[k, 7]
+            blue += amount * lamps[k, 8]
+        out[i, 0] = min(max(red / own, _DARKEST), _BRIGHTEST) * tint[0]
+        out[i, 1] = min(max(green / own, _DARKEST), _BRIGHTEST) * tint[1]
+        out[i, 2] = min(max(blue / own, _DARKEST), _BRIGHTEST) * tint[2]
+
+
+def cast_shadows(camera: np.ndarray, triangles: np.ndarray, light: Light, count: int) -> np.ndarray:
     """Which of the first `count` vertices each lamp reaches.
 
     Args:
@@ -65,33 +83,34 @@ def cast_shadows(camera: np.ndarray, triangles: np.ndarray, light: Light, count:
         triangles: int32 [T, 3] of what casts shadows.
 
     Returns:
-        per lamp float32 [count], 0..1.
+        float32 [lamps, count], 0..1.
     """
-    out = []
-    for lamp in light.lamps:
+    out = np.ones((len(light.lamps), count), np.float32)
+    for row, lamp in zip(out, light.lamps, strict=True):
         towards = direction(lamp)
         if towards[2] > 0.97 or lamp.strength < 0.05:  # next to the camera: its shadows lie behind what casts them
-            out.append(np.ones(count, np.float32))
             continue
-        across = np.cross((0, 1, 0), towards)
-        across /= np.linalg.norm(across)
-        axes = np.stack([across, np.cross(towards, across), towards]).astype(np.float32)
-        seen = camera @ axes.T
-        low, high = seen[:, :2].min(0), seen[:, :2].max(0)
-        scale = (_SHADOW_SIDE - 3) / float((high - low).max())
-        placed = np.c_[(seen[:, :2] - low) * scale + 1, seen[:, 2]].astype(np.float32)
+        across = np.array([towards[2], 0, -towards[0]], np.float32) / np.hypot(towards[0], towards[2])
+        axes = np.stack([across, np.cross(towards, across), towards], 1).astype(np.float32)
+        placed = camera @ axes
+        low, high = placed.min(0), placed.max(0)
+        scale = np.float32((_SHADOW_SIDE - 3) / float((high - low)[:2].max()))
+        placed[:, :2] = (placed[:, :2] - low[:2]) * scale + 1
         depth, _, _ = rasterise(placed, triangles, _SHADOW_SIDE, _SHADOW_SIDE)
-        out.append(_reached(placed[:count], depth))
+        _reach(placed, depth, row)
     return out
 
 
-def _reached(placed: np.ndarray, depth: np.ndarray) -> np.ndarray:
-    """Share of a few texels about each vertex that nothing nearer to the lamp covers."""
-    total = np.zeros(len(placed), np.float32)
-    offsets = ((0, 0), (1.5, 0), (-1.5, 0), (0, 1.5), (0, -1.5))
-    for dx, dy in offsets:
-        x = np.clip(np.round(placed[:, 0] + dx).astype(int), 0, _SHADOW_SIDE - 1)
-        y = np.clip(np.round(placed[:, 1] + dy).astype(int), 0, _SHADOW_SIDE - 1)
-        front = depth[y, x]
-        total += (front <= FAR / 2) | (placed[:, 2] > front - _SHADOW_BIAS)
-    return total / len(offsets)
+@nb.njit(cache=True, fastmath=True)
+def _reach(placed, depth, out):
+    """Share of the texels about each vertex that nothing nearer to the lamp covers."""
+    side = depth.shape[0]
+    for i in range(out.shape[0]):
+        x, y, z = int(placed[i, 0] + 0.5), int(placed[i, 1] + 0.5), placed[i, 2] + _SHADOW_BIAS
+        total = 0
+        for dx in range(-1, 2):
+            for dy in range(-1, 2):
+                front = depth[min(max(y + dy, 0), side - 1), min(max(x + dx, 0), side - 1)]
+                if front < z:
+                    total += 1
+        out[i] = total / np.float32(9.0)

@@ -132,9 +132,7 @@ def landmark_error(renderer: Renderer, puppet: Puppet, scene: Scene, size: int =
     """
     shot = renderer.render(puppet, scene, size=(size, size), supersample=1)
     stage = renderer.stage
-    head = puppet.vertices.copy()
-    for name, value in scene.performance.shapes.items():
-        head += np.float32(value) * stage.shapes[renderer.rig.shape_index[name]]
+    head = puppet.vertices + renderer.rig.motion(scene.performance.shapes, stage.vertices)
     from .render import scene_camera
 
     camera = scene_camera(puppet, renderer.rig, scene, (size, size))

@@ -80,22 +80,21 @@ def _normalise(normals):
 
 
 @nb.njit(cache=True, fastmath=True)
-def _smooth(values, edges, rounds):
-    count, width = values.shape
-    degree = np.ones(count, np.float32)
-    for e in range(edges.shape[0]):
-        degree[edges[e, 0]] += 1
-        degree[edges[e, 1]] += 1
+def _smooth(values, first, neighbour, rounds):
+    count = values.shape[0]
+    other = np.empty_like(values)
     for _ in range(rounds):
-        total = values.copy()
-        for e in range(edges.shape[0]):
-            a, b = edges[e, 0], edges[e, 1]
-            for k in range(width):
-                total[a, k] += values[b, k]
-                total[b, k] += values[a, k]
         for i in range(count):
-            for k in range(width):
-                values[i, k] = total[i, k] / degree[i]
+            x, y, z = values[i, 0], values[i, 1], values[i, 2]
+            for e in range(first[i], first[i + 1]):
+                n = neighbour[e]
+                x += values[n, 0]
+                y += values[n, 1]
+                z += values[n, 2]
+            share = np.float32(1.0) / np.float32(1 + first[i + 1] - first[i])
+            other[i, 0], other[i, 1], other[i, 2] = x * share, y * share, z * share
+        values, other = other, values
+    return values
 
 
 @nb.njit(cache=True, fastmath=True)
@@ -107,6 +106,25 @@ def _follow(vertices, motion, leaders, shares, out):
             leader, share = leaders[i, j], shares[i, j]
             for k in range(3):
                 out[i, k] += motion[leader, k] * share
+
+
+@nb.njit(cache=True, fastmath=True)
+def _move(start, moved, delta, weights, out):
+    for s in range(weights.shape[0]):
+        w = weights[s]
+        if w == 0:
+            continue
+        for e in range(start[s], start[s + 1]):
+            v = moved[e]
+            for k in range(3):
+                out[v, k] += w * delta[e, k]
+
+
+def move(shapes: tuple[np.ndarray, np.ndarray, np.ndarray], weights: np.ndarray, count: int) -> np.ndarray:
+    """Motion float32 [count, 3] of vertices under weights [K] of sparse shapes (as in `rig.Stage`)."""
+    out = np.zeros((count, 3), np.float32)
+    _move(*shapes, np.asarray(weights, np.float32), out)
+    return out
 
 
 def follow(vertices: np.ndarray, motion: np.ndarray, leaders: np.ndarray, shares: np.ndarray) -> np.ndarray:
@@ -151,8 +169,8 @@ def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     return normals
 
 
-def smooth(values: np.ndarray, edges: np.ndarray, rounds: int) -> np.ndarray:
-    """Average each vertex's values [V, K] with its neighbours', some rounds."""
-    out = np.array(values, np.float32)
-    _smooth(out, edges, rounds)
-    return out
+def smooth(values: np.ndarray, neighbours: tuple[np.ndarray, np.ndarray], rounds: int) -> np.ndarray:
+    """Average each vertex's values [V, K], K at most 3, with its neighbours', some rounds; `neighbours` as in `rig.Stage`."""
+    padded = np.zeros((len(values), 3), np.float32)
+    padded[:, :values.shape[1]] = values
+    return _smooth(padded, *neighbours, rounds)[:, :values.shape[1]]

@@ -12,7 +12,7 @@ from rtau.au import BY_NUMBER, Region
 
 from ..data.people import Part, part_of
 from .labels import GRADES, KNOTS, LID, intensities
-from .sample import AUS
+from .sample import AUS, OTHERS
 from .scene import PARTS, Light, Scene, Shot
 from .sensor import Sensor
 
@@ -63,7 +63,9 @@ def record(*, index: int, seed: int, person: str, colour: np.ndarray, scene: Sce
     activation = np.asarray(scene.performance.activation, float)
     jaw = float(scene.performance.shapes.get("jawOpen", 0.0))
     lids = np.asarray(shot.lid_gap, float)
-    intensity, known = intensities(activation[None], np.array([shot.lip_gap]), lids[None], np.array([jaw]))
+    others = [scene.performance.others.get(au, 0.0) for au in OTHERS]
+    intensity, known = intensities(activation[None], np.array([shot.lip_gap]), lids[None], np.array([jaw]),
+                                   np.array([others]))
     visibility = {name: _decimals(shot.visibility[name], 3) for name in PARTS}
     units = {}
     for i, au in enumerate(AUS):
@@ -78,9 +80,10 @@ def record(*, index: int, seed: int, person: str, colour: np.ndarray, scene: Sce
     return {
         "index": int(index), "seed": int(seed), "person": person, "part": part or part_of(person),
         "size": [width, height], "aus": units, "activation": _decimals(activation, 4),
+        "others": {str(au): _decimals(value, 4) for au, value in scene.performance.others.items()},
         "points": _decimals(shot.points, 2), "pose": _decimals(shot.pose, 4), "rotation": _decimals(shot.rotation, 6),
-        "gaze": _decimals(shot.gaze, 4), "lip_gap": _decimals(shot.lip_gap, 3), "lid_gap": _decimals(lids, 3),
-        "jaw_open": _decimals(jaw, 4), "visibility": visibility,
+        "distance": _decimals(scene.distance, 1), "gaze": _decimals(shot.gaze, 4),
+        "lip_gap": _decimals(shot.lip_gap, 3), "lid_gap": _decimals(lids, 3), "jaw_open": _decimals(jaw, 4), "visibility": visibility,
         "occluders": sorted({prop.name for prop in scene.props}),
         "covered_by": {name: _decimals(share, 3) for name, share in sorted(shot.covered_by.items())},
         "light": _light(scene.light), "skin": {"notes": list(scene.skin.notes), "ita": angle, "tone": tone_of(angle)},

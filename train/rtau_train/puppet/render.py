@@ -11,11 +11,11 @@ import numpy as np
 from .creases import Creases
 from .light import cast_shadows, relight, studio
 from .puppet import Puppet
-from .raster import follow, rasterise, smooth, vertex_normals
+from .raster import follow, move, rasterise, smooth, vertex_normals
 from .regions import face_regions
 from .rig import EYE, GUMS, LID_INSIDE, SKIN, SOCKET, TEETH, Rig
-from .scene import Prop, Scene, Shot
-from .shader import MESH_VALUES, shade_mesh, shade_prop, shade_relief
+from .scene import Performance, Prop, Scene, Shot
+from .shader import MESH_VALUES, compose, shade_mesh, shade_prop, shade_relief
 
 #: Colours of the mouth's inside, RGB 0..1 at the light of a studio.
 _INSIDE = {SOCKET: (0.30, 0.12, 0.13), GUMS: (0.70, 0.36, 0.37), TEETH: (0.95, 0.92, 0.85),
@@ -28,6 +28,7 @@ _FOLD_SMOOTH = 5  # rounds of averaging: the mesh's own folds are sharper than s
 _BROW_TO_CHIN = 13.8  # cm on the generic head; the measure of `Scene.face`
 _PARTED = 0.02  # cm: lips moved apart by more show the mouth's inside
 _NEAR_ENOUGH = 0.3  # cm: a point this close behind the drawn surface is on it
+_REST = 200  # pixels of the look at a face at rest
 _DUMMY = np.zeros((2, 2, 3), np.float32)
 _DUMMY_FLAT = np.zeros((2, 2), np.float32)
 
@@ -99,13 +100,17 @@ class Renderer:
         self.rig, self.stage = rig, rig.stage
         self.creases = Creases(rig)
         self._faces = self.stage.triangles[:self.stage.skin_triangles]
-        self._neutral = lru_cache(256)(partial(_Look.of, stage=self.stage, faces=self._faces))
+        regions = face_regions(rig)
+        self._region_names, self._region_rows = tuple(regions), np.concatenate(list(regions.values()))
+        self._region_starts = np.cumsum([0, *(len(r) for r in regions.values())])[:-1]
+        self._neutral = lru_cache(256)(partial(_Look.of, rig=rig, rows=self._region_rows, starts=self._region_starts))
         self._kinds = np.full(len(self.stage.vertices), SKIN, np.int8)
         for kind in (SOCKET, GUMS, TEETH, LID_INSIDE, EYE):
             self._kinds[np.unique(self.stage.triangles[self.stage.kind == kind])] = kind
         self._kinds[:self.stage.skin] = SKIN
+        self._eye_rows, self._teeth_rows = np.flatnonzero(self._kinds == EYE), np.flatnonzero(self._kinds == TEETH)
+        self._lid_rows = np.flatnonzero(self._kinds == LID_INSIDE)
         self._inner = np.flatnonzero(np.isin(self._kinds, (SOCKET, GUMS, TEETH)))
-        self._regions = face_regions(rig)
 
     def render(self, puppet: Puppet, scene: Scene, *, size: tuple[int, int] = (160, 160), supersample: int = 2,
                camera: Camera | None = None) -> Shot:
@@ -121,14 +126,13 @@ class Renderer:
         stage, fine = self.stage, supersample
         width, height = size[0] * fine, size[1] * fine
 
-        motion = np.zeros_like(puppet.vertices)
+        weights_of_shapes = np.zeros(len(self.rig.shape_names), np.float32)
         for name, value in scene.performance.shapes.items():
-            if value:
-                motion += np.float32(value) * stage.shapes[self.rig.shape_index[name]]
+            weights_of_shapes[self.rig.shape_index[name]] = value
+        motion = move(stage.shapes, weights_of_shapes, len(puppet.vertices))
         head = puppet.vertices + motion
-        teeth = self._kinds == TEETH
         if scene.teeth[1]:
-            head[teeth, 1] += np.float32(scene.teeth[1])
+            head[self._teeth_rows, 1] += np.float32(scene.teeth[1])
         seen = camera.see(head)
         placed = camera.place(seen, fine)
 
@@ -161,7 +165,7 @@ class Renderer:
         return Shot(
             image=image, points=points, pose=np.array([scene.yaw, scene.pitch, scene.roll], np.float32),
             rotation=camera.rotation.astype(np.float32), gaze=self._gaze(puppet, head, camera),
-            visibility=self._visibility(seen, placed, normals, scene_depth, camera),
+            visibility=self._visibility(look, seen, placed, normals, scene_depth, camera),
             lip_gap=10 * float(motion[marks[62], 1] - motion[marks[66], 1]), lid_gap=self._lid_gap(puppet, head),
             covered_by=hidden)
 
@@ -172,8 +176,8 @@ class Renderer:
         stage, skin = self.stage, self.stage.skin
         values = np.ones((len(head), MESH_VALUES), np.float32)
         shadows = cast_shadows(seen[:skin], self._faces, scene.light, skin) if scene.light.lamps else None
-        if shadows:
-            shadows = [smooth(s[:, None], stage.neighbours, 1)[:, 0] for s in shadows]
+        if shadows is not None:
+            shadows = smooth(shadows.T, stage.neighbours, 1).T
         light = relight(normals, camera.rotation, scene.light, shadows)
 
         shapes = scene.performance.shapes
@@ -191,10 +195,10 @@ class Renderer:
         values[:skin, 5] = puppet.alpha
 
         mean_light = light[look.front].mean(0)
-        eye = self._kinds == EYE
+        eye = self._eye_rows
         values[eye, 0:2] = puppet.photo_xy[eye] - puppet.eye_origin
         values[eye, 2:5] = mean_light
-        values[self._kinds == LID_INSIDE, 2:5] = 153 * np.array(_INSIDE[LID_INSIDE], np.float32) * mean_light
+        values[self._lid_rows, 2:5] = 153 * np.array(_INSIDE[LID_INSIDE], np.float32) * mean_light
         if parted:
             self._light_mouth(values, puppet, scene, head, seen, mean_light)
         return values, look.solid
@@ -238,15 +242,14 @@ class Renderer:
 
     def _draw_mesh(self, puppet, look, scene, which, weights, values, colour, cover, fine, finest, camera) -> None:
         crease = self.creases.factor(scene.performance.activation, seed=scene.crease_seed, amount=scene.crease_amount)
-        if crease is not None:
-            crease = crease * look.bare
         skin = scene.skin
         shapes = scene.performance.shapes
         moved = sum(abs(v) for n, v in shapes.items() if n.startswith("eye"))
         eyes, eye_scale = look.level("eyes", finest)
         texel = finest * 270 / 768  # a portrait's face is about 270 px wide and fills its 768 texels
         shade_mesh(which, weights, self.stage.triangles, self.stage.kind, values, look.level("open", texel)[0],
-                   look.level("closed", texel)[0], _DUMMY_FLAT if crease is None else crease, crease is not None,
+                   look.level("closed", texel)[0], _DUMMY_FLAT if crease is None else crease, look.bare,
+                   crease is not None,
                    _DUMMY if skin.gain is None else skin.gain, skin.gain is not None,
                    _DUMMY if skin.paint is None else skin.paint, _DUMMY_FLAT if skin.cover is None else skin.cover,
                    skin.paint is not None, eyes, eye_scale, float(np.clip(moved, 0, 1)),
@@ -277,34 +280,32 @@ class Renderer:
             behind = puppet.backdrop.astype(np.float32) * np.float32(scene.light.exposure) \
                 * np.array(scene.light.tint, np.float32)
         else:
-            behind = scene.background.astype(np.float32)
+            behind = scene.background
         if behind.shape[:2] != size[::-1]:
             behind = cv2.resize(behind, size, interpolation=cv2.INTER_LINEAR)
-        out = colour + behind * (1 - cover)[..., None]
-        return np.clip(out + 0.5, 0, 255).astype(np.uint8)
+        out = np.empty((*cover.shape, 3), np.uint8)
+        compose(colour, cover, behind, out)
+        return out
 
     # -- truth -------------------------------------------------------------------------------
 
     def _gaze(self, puppet: Puppet, head: np.ndarray, camera: Camera) -> np.ndarray:
         """Eyeballs turn about their centre; at rest the person looks into the portrait's camera."""
         lines = []
-        for side in "LR":
-            ball, iris = self._eye_vertices[side]
-            at_rest = puppet.vertices[iris].mean(0) - puppet.vertices[ball].mean(0)
-            now = head[iris].mean(0) - puppet.vertices[ball].mean(0)
+        for ball, iris in self._eyes:
+            centre = puppet.vertices[ball].mean(0)
+            at_rest, now = puppet.vertices[iris].mean(0) - centre, head[iris].mean(0) - centre
             lines.append(now / np.linalg.norm(now) - at_rest / np.linalg.norm(at_rest))
         ahead = puppet.turn.T @ np.array([0, 0, 1.0])
         line = camera.rotation @ (ahead + np.mean(lines, 0))
         return np.array([np.arctan2(line[0], line[2]), np.arctan2(-line[1], np.hypot(line[0], line[2]))], np.float32)
 
     @cached_property
-    def _eye_vertices(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    def _eyes(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Some stage vertices of eyeball and iris, left and right, spread evenly."""
         where = self.stage.vertices
-        out = {}
-        for side in "LR":
-            ball, iris = self.rig.vertices_of(f"eyeball_{side}"), self.rig.vertices_of(f"iris_{side}")
-            out[side] = (np.flatnonzero(np.isin(where, ball)), np.flatnonzero(np.isin(where, iris)))
-        return out
+        return [tuple(np.flatnonzero(np.isin(where, self.rig.vertices_of(f"{part}_{side}")))[::8]
+                      for part in ("eyeball", "iris")) for side in "LR"]
 
     def _lid_gap(self, puppet: Puppet, head: np.ndarray) -> np.ndarray:
         marks = self.stage.landmarks
@@ -315,16 +316,17 @@ class Renderer:
         return np.array([gap(head, up, low) / gap(puppet.vertices, up, low)
                          for up, low in (([43, 44], [47, 46]), ([37, 38], [41, 40]))], np.float32)
 
-    def _visibility(self, seen, placed, normals, depth, camera: Camera) -> dict[str, float]:
+    def _visibility(self, look, seen, placed, normals, depth, camera: Camera) -> dict[str, float]:
+        """Of what a face shows at rest from the front, what is shown now."""
         height, width = depth.shape
-        turned = normals @ camera.rotation[2].astype(np.float32)
-        out = {}
-        for name, rows in self._regions.items():
-            x, y = np.round(placed[rows, 0]).astype(int), np.round(placed[rows, 1]).astype(int)
-            inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-            front = depth[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)]
-            out[name] = float((inside & (turned[rows] > 0.05) & (seen[rows, 2] > front - _NEAR_ENOUGH)).mean())
-        return out
+        rows = self._region_rows
+        x, y = (placed[rows, :2] + np.float32(0.5)).astype(np.int32).T
+        inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+        front = depth[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)]
+        turned = normals[rows] @ camera.rotation[2].astype(np.float32)
+        shown = inside & (turned > 0.05) & (seen[rows, 2] > front - _NEAR_ENOUGH) & look.shown
+        shares = np.add.reduceat(shown.astype(np.float64), self._region_starts) / look.region_counts
+        return dict(zip(self._region_names, shares.tolist(), strict=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -337,9 +339,13 @@ class _Look:
     bare: np.ndarray
     solid: np.ndarray
     front: np.ndarray
+    shown: np.ndarray
+    region_counts: np.ndarray
 
     @classmethod
-    def of(cls, puppet: Puppet, stage, faces: np.ndarray) -> _Look:
+    def of(cls, puppet: Puppet, *, rig: Rig, rows: np.ndarray, starts: np.ndarray) -> _Look:
+        stage = rig.stage
+        faces = stage.triangles[:stage.skin_triangles]
         normals = smooth(vertex_normals(puppet.vertices[:stage.skin], faces), stage.neighbours, _FOLD_SMOOTH)
         normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-6
         reliefs = {}
@@ -360,7 +366,14 @@ class _Look:
         bare = cv2.resize(puppet.bare, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
         opaque = np.ones(len(stage.vertices), bool)
         opaque[:stage.skin] = puppet.alpha > 0.995
-        return cls(studio(normals), reliefs, levels, bare, opaque[stage.triangles].all(1), normals[:, 2] > 0.5)
+        camera = scene_camera(puppet, rig, Scene(Performance(np.zeros((0, 2)), {})), (_REST, _REST))
+        seen = camera.see(puppet.vertices)
+        placed = camera.place(seen)
+        depth, _, _ = rasterise(placed, stage.triangles[:stage.outer_triangles], _REST, _REST, cull=True)
+        x, y = np.clip(placed[rows, :2] + 0.5, 0, _REST - 1).astype(np.int32).T
+        shown = (normals[rows, 2] > 0.05) & (seen[rows, 2] > depth[y, x] - _NEAR_ENOUGH)
+        return cls(studio(normals), reliefs, levels, bare, opaque[stage.triangles].all(1), normals[:, 2] > 0.5, shown,
+                   np.maximum(np.add.reduceat(shown.astype(np.float64), starts), 1))
 
     def level(self, name: str, pixels_per_source_pixel: float) -> tuple[np.ndarray, float]:
         """The picture at the resolution that suits, and its scale; bilinear sampling skips pixels in finer ones."""

@@ -95,11 +95,12 @@ class Stage:
         skin, skin_triangles: counts.
         outer_triangles: count of those that a closed mouth can show.
         uv: float32 [skin, 2], 0..1 over the face texture, x to image right, y down.
-        shapes: float32 [57, N, 3], expression deltas.
+        shapes: sparse expression deltas: first entry of each shape int32 [58], stage vertex of each
+            entry int32 [E], its motion at coefficient 1 float32 [E, 3], cm.
         landmarks: int32 [68], stage vertices.
         ring: int32 [skin], edges between the vertex and the rim of the face (capped at 26).
         lid: float32 [skin], 0..1, how far blinking moves the vertex.
-        neighbours: int32 [E, 2], the edges of the face.
+        neighbours: first entry of each face vertex int32 [skin + 1], and its neighbours int32 [E].
     """
 
     vertices: np.ndarray
@@ -109,11 +110,11 @@ class Stage:
     skin_triangles: int
     outer_triangles: int
     uv: np.ndarray
-    shapes: np.ndarray
+    shapes: tuple[np.ndarray, np.ndarray, np.ndarray]
     landmarks: np.ndarray
     ring: np.ndarray
     lid: np.ndarray
-    neighbours: np.ndarray
+    neighbours: tuple[np.ndarray, np.ndarray]
 
 
 def load_rig(path: Path | str) -> Rig:
@@ -165,10 +166,24 @@ def _make_stage(rig: Rig) -> Stage:
     return Stage(
         vertices=vertices, triangles=np.ascontiguousarray(new[old]), kind=kind, skin=skin, skin_triangles=len(face),
         outer_triangles=int(np.isin(kind, (SKIN, LID_INSIDE, EYE)).sum()),
-        uv=uv, shapes=np.ascontiguousarray(rig.shapes[:, vertices]), landmarks=new[rig.landmarks],
+        uv=uv, shapes=_sparse(rig.shapes[:, vertices]), landmarks=new[rig.landmarks],
         ring=_rings(edges, uses, rig.neutral, skin),
         lid=np.clip(np.linalg.norm(blink[:skin], axis=1) / 0.45, 0, 1).astype(np.float32),
-        neighbours=edges.astype(np.int32))
+        neighbours=_adjacent(edges, skin))
+
+
+def _sparse(shapes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Most shapes move a part of the face: keep what moves by more than a hundredth of a millimetre."""
+    moves = np.abs(shapes).max(2) > 1e-3
+    start = np.concatenate([[0], np.cumsum(moves.sum(1))]).astype(np.int32)
+    return start, np.nonzero(moves)[1].astype(np.int32), np.ascontiguousarray(shapes[moves], np.float32)
+
+
+def _adjacent(edges: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    both = np.concatenate([edges, edges[:, ::-1]])
+    both = both[np.lexsort((both[:, 1], both[:, 0]))]
+    first = np.searchsorted(both[:, 0], np.arange(count + 1)).astype(np.int32)
+    return first, both[:, 1].astype(np.int32)
 
 
 def _rings(edges: np.ndarray, uses: np.ndarray, neutral: np.ndarray, count: int, most: int = 26) -> np.ndarray:

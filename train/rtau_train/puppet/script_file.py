@@ -105,7 +105,8 @@ def _read_toml(path: Path, text: str, seconds: float | None, seed: int) -> Scrip
     own_seed = top.number("seed", seed, 0, 2**63)
     top.finish()
     for table, event in zip(tables, events, strict=True):
-        other = next((o for o in events if exclude(event.au, o.au) and o.start < event.end and event.start < o.end), None)
+        other = next((other for other in events if exclude(event.au, other.au)
+                      and other.start < event.end and event.start < other.end), None)
         if other is not None:
             log.warning("%s: AU %d and AU %d at once look like no face", table.place("au"), event.au, other.au)
     return _finish(path, seconds or length, int(own_seed), habits, tuple(events), ())
@@ -228,7 +229,7 @@ def _columns(path: Path, header: list[str]) -> dict[str, Any]:
                                  f"{', '.join(map(str, (*AUS, BLINK)))}")
             if side != "both" and au in SIDELESS:
                 raise UsageError(f"{where}: AU {au} has no sides, so there can be no column {name!r}")
-            if any(au == other and side in (which, "both") or au == other and which == "both" for _, other, which in found):
+            if any(au == other and (side == which or "both" in (side, which)) for _, other, which in found):
                 raise UsageError(f"{where}: AU {au} has more than one column for one side")
             found.append((column, au, side))
         elif name.lower() not in _OTHER_COLUMNS:

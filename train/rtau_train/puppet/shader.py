@@ -5,6 +5,7 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
+from .creases import DEEPEST, HIGHEST
 from .rig import EYE, SKIN
 
 #: Columns of the mesh's vertex values: place on its texture, light (RGB), opacity, how closed the lid is.
@@ -69,7 +70,7 @@ def shade_relief(which, weights, triangles, values, photo, scale, mesh_which, me
 
 
 @nb.njit(cache=True, fastmath=True)
-def shade_mesh(which, weights, triangles, kind, values, open_lids, closed_lids, crease, creased, gain, gained, paint,
+def shade_mesh(which, weights, triangles, kind, values, open_lids, closed_lids, crease, bare, creased, gain, gained, paint,
                covering, painted, eyes, eye_scale, eye_shadow, reach, colour, cover):
     """Draw face, mouth and eyes over what is drawn.
 
@@ -77,7 +78,7 @@ def shade_mesh(which, weights, triangles, kind, values, open_lids, closed_lids, 
         values: float32 [V, 7], columns `U`..`LID`; the place of skin is 0..1 over the texture, of
             eyes in pixels of the strip `eyes`.
         open_lids, closed_lids: uint8 [T, T, 3]; eyes: uint8 [h, w, 3], `eye_scale` of its full size.
-        crease: float32 [S, S], added to 1, used when `creased`; gain: float32 [N, N, 3] used when
+        crease, bare: float32 [S, S], their product is added to 1, used when `creased`; gain: float32 [N, N, 3] used when
             `gained`; paint, covering: float32 [N, N, 3] 0..1 and [N, N] used when `painted`.
         eye_shadow: 0..1, how much darker eyes are under the lid; reach: pixels of that shadow.
         colour, cover: changed in place.
@@ -130,7 +131,8 @@ def shade_mesh(which, weights, triangles, kind, values, open_lids, closed_lids, 
                     left, top, fx, fy = _place(u * n - 0.5, v * n - 0.5, n, n)
                     a = crease[top, left] * (1 - fx) + crease[top, left + 1] * fx
                     b = crease[top + 1, left] * (1 - fx) + crease[top + 1, left + 1] * fx
-                    fold = 1 + a * (1 - fy) + b * fy
+                    fold = a * (1 - fy) + b * fy
+                    fold = 1 + min(max(fold, DEEPEST), HIGHEST) * bare[top, left]
                     red *= fold
                     green *= fold
                     blue *= fold
@@ -193,3 +195,15 @@ def shade_prop(which, weights, depth, triangles, values, scene_depth, mesh_which
             if alpha > 0.5:
                 scene_depth[y, x] = depth[y, x]
     return hidden / max(face, 1)
+
+
+@nb.njit(cache=True, fastmath=True)
+def compose(colour, cover, behind, out):
+    """Lay the drawn over a background: colour float32 [H, W, 3] (times coverage, 0..255), cover float32 [H, W],
+    behind [H, W, 3] 0..255, out uint8 [H, W, 3]."""
+    for y in range(cover.shape[0]):
+        for x in range(cover.shape[1]):
+            free = 1 - cover[y, x]
+            for k in range(3):
+                value = colour[y, x, k] + behind[y, x, k] * free + np.float32(0.5)
+                out[y, x, k] = np.uint8(min(max(value, np.float32(0.0)), np.float32(255.0)))

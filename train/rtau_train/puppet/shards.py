@@ -124,7 +124,8 @@ def _alone(out: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UsageError(f"{out}: another rtau is rendering into it: wait for it, or choose another folder") from None
+            raise UsageError(f"{out}: another rtau is rendering into it: wait for it, or choose another folder"
+                             ) from None
         except OSError as error:  # some network file systems have no locks
             log.debug("%s can't be locked: %s", out, error)
         yield

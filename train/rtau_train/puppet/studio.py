@@ -75,7 +75,7 @@ class Studio:
         puppet = self._puppet(self._person(index))
         scene = self.draw_scene(puppet, rng)
         shot = self.renderer.render(puppet, scene, size=(order.size, order.size), supersample=order.supersample)
-        sensor = self._sensor(rng, float(np.ptp(shot.points[:, 1])))
+        sensor = self._sensor(rng, scene.face * order.size)
         image = shot.image if sensor is None else sense(shot.image, sensor, rng)
         return image, record(index=index, seed=order.seed, person=puppet.name, colour=puppet.tone, scene=scene,
                              shot=shot, sensor=sensor)

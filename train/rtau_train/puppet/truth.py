@@ -9,9 +9,9 @@ import numpy as np
 from rtau.boxes import box_of_points
 from rtau.types import Faces, Scores
 
-from .curves import BLINK
+from .curves import BLINK, Moment
 from .labels import intensities
-from .sample import AUS
+from .sample import AUS, OTHERS
 from .scene import Shot
 
 #: Columns of the truth: the AUs of the labels, and blinks.
@@ -38,12 +38,14 @@ class Fact:
     Attributes:
         time: seconds.
         activation: float32 [18, 2].
+        others: float32 [6], activation of `sample.OTHERS`.
         jaw_open: rig coefficient of the jaw.
         points: float32 [68, 2]; pose: float32 [3]; gaze: float32 [2]; lip_gap, lid_gap, visibility: as in `scene.Shot`.
     """
 
     time: float
     activation: np.ndarray
+    others: np.ndarray
     jaw_open: float
     points: np.ndarray
     pose: np.ndarray
@@ -53,10 +55,11 @@ class Fact:
     visibility: dict[str, float]
 
     @classmethod
-    def of(cls, time: float, activation: np.ndarray, jaw_open: float, shot: Shot) -> Fact:
-        """What a shot at `time` shows; its picture is not kept."""
-        return cls(time, activation, jaw_open, shot.points, shot.pose, shot.gaze, shot.lip_gap, shot.lid_gap,
-                   shot.visibility)
+    def of(cls, time: float, moment: Moment, shot: Shot) -> Fact:
+        """What a shot of a moment shows; its picture is not kept."""
+        others = np.array([moment.others.get(au, 0.0) for au in OTHERS], np.float32)
+        return cls(time, moment.activation, others, moment.shapes.get("jawOpen", 0.0), shot.points, shot.pose,
+                   shot.gaze, shot.lip_gap, shot.lid_gap, shot.visibility)
 
 
 def truth_of(facts: list[Fact]) -> list[Scores]:
@@ -70,7 +73,8 @@ def truth_of(facts: list[Fact]) -> list[Scores]:
     times = np.array([fact.time for fact in facts])
     intensity, known = intensities(
         np.stack([f.activation for f in facts]), np.array([f.lip_gap for f in facts]),
-        np.stack([f.lid_gap for f in facts]), np.array([f.jaw_open for f in facts]))
+        np.stack([f.lid_gap for f in facts]), np.array([f.jaw_open for f in facts]),
+        np.stack([f.others for f in facts]))
     lids = AUS.index(43)
     closed, blinked = split_closures(times, intensity[:, lids])
     intensity = np.c_[intensity, blinked]

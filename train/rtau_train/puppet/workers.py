@@ -123,7 +123,8 @@ class Crew:
         process = self._processes[connection]
         process.join(5)
         code = process.exitcode
-        how = f"was killed by {signal.Signals(-code).name}" if code is not None and code < 0 else f"ended with code {code}"
+        killed = code is not None and code < 0
+        how = f"was killed by {signal.Signals(-code).name}" if killed else f"ended with code {code}"
         return RenderError(f"a rendering process {how} (short of memory?): "
                            "run the same command again to go on, perhaps with fewer --workers")
 
@@ -158,7 +159,7 @@ def _serve(connection: Connection, make: Callable[[], Maker], size: int, quality
                 if maker is None:
                     maker = make()
                 samples = []
-                for index in run:  # noqa: B007 - named in the error
+                for index in run:
                     samples.append(encode(*maker(index), size=size, quality=quality))
                 connection.send(samples)
             except (EOFError, BrokenPipeError):
