@@ -193,8 +193,8 @@ class Rows:
         for part in parts:
             times.append(part.times + begin)
             begin = times[-1][-1] + _APART
-        each = {name: {au: np.concatenate([getattr(part, name)[au] for part in parts]) for au in getattr(parts[0], name)}
-                for name in ("intensity", "performed", "presence")}
+        each = {name: {au: np.concatenate([getattr(part, name)[au] for part in parts])
+                       for au in getattr(parts[0], name)} for name in ("intensity", "performed", "presence")}
         return cls(np.concatenate(times), **each, points=np.concatenate([p.points for p in parts]),
                    pose=np.concatenate([p.pose for p in parts]))
 

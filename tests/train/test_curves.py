@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from rtau.errors import InputError, UsageError
 from rtau_train.puppet.curves import Event, Script, activation_of, draw_script, exclude
-from rtau_train.puppet.habits import EYE_TURN, Blink, Gesture, Habits, Motions, Saccade, draw_motions, smooth_step
+from rtau_train.puppet.habits import Blink, Gesture, Habits, Motions, Saccade, draw_motions, smooth_step
 from rtau_train.puppet.labels import intensities
-from rtau_train.puppet.sample import AUS
+from rtau_train.puppet.sample import AUS, EYE_TURN
 from rtau_train.puppet.script_file import read_script
 
 STILL = Habits(blinks=0, speech=0, head=0, gaze=0, tremor=0)

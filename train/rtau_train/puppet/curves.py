@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from .habits import EYE_TURN, Habits, Motions, draw_motions, smooth_step
+from .habits import Habits, Motions, draw_motions, smooth_step
 from .labels import GRADES, JAW, KNOTS, LID, LIP_GAP
-from .sample import _FORBIDDEN as FORBIDDEN
-from .sample import AUS, OTHERS, PROTOTYPES, RECIPES, shapes_of
+from .sample import AUS, EYE_TURN, FORBIDDEN, OTHERS, PROTOTYPES, RECIPES, meet_lids, shapes_of
 
 #: AUs without sides.
 SIDELESS = (17, 25, 26)
@@ -24,10 +23,6 @@ SIDELESS = (17, 25, 26)
 BLINK = 45
 #: Growth of the lip distance that activation 1 of AU 25 makes on the generic head, mm.
 _LIPS_APART = 7.4
-#: Lids meet at this coefficient of eyeBlink; more would push one through the other.
-_LIDS_MEET = 0.92
-#: Other shapes that bring the lids together, in units of eyeBlink.
-_CLOSING = {"eyeSquint": 0.3, "cheekRaiser": 0.25, "cheekSquint": 0.1, "eyeLookDown": 0.5}
 _HEAD_FOLLOWED = 0.85  # share of the head's turn that the eyes undo to keep looking where they looked
 _SPOKEN = {18: "mouthPucker", 22: "mouthFunnel"}  # what syllables do besides parting lips and jaw
 _COLUMN = {au: i for i, au in enumerate(AUS)} | {BLINK: AUS.index(43)}
@@ -140,7 +135,7 @@ class Script:
         yaw, pitch, roll = self.motions.head(t)
         for name, value in self._look(t, yaw, pitch).items():
             shapes[name] = shapes.get(name, 0.0) + value
-        _meet_lids(shapes)
+        meet_lids(shapes)
         others = {au: shapes[name] / OTHERS[au][name] for au, name in _SPOKEN.items() if name in shapes}
         return Moment(activation.astype(np.float32), {n: float(np.clip(v, -0.6, 1.15)) for n, v in shapes.items()},
                       others, yaw, pitch, roll, (self.motions.wave("x", t), self.motions.wave("y", t)))
@@ -175,14 +170,6 @@ class Script:
     def as_dict(self) -> dict[str, Any]:
         """The same as plain dicts, lists and numbers, for JSON."""
         return asdict(self)
-
-
-def _meet_lids(shapes: dict[str, float]) -> None:
-    """Lids touch but don't cross: a blink ends where they meet, sooner if squinting or looking down has begun it."""
-    for side in "LR":
-        begun = sum(share * shapes.get(f"{name}_{side}", 0.0) for name, share in _CLOSING.items())
-        if shapes.get(f"eyeBlink_{side}", 0.0) > 0:
-            shapes[f"eyeBlink_{side}"] = min(shapes[f"eyeBlink_{side}"], max(_LIDS_MEET - begun, 0.2))
 
 
 def draw_script(rng: np.random.Generator, seconds: float, *, habits: Habits | None = None) -> Script:

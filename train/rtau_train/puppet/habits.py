@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-#: Radians that an eye turns at a coefficient of 1 of eyeLookIn, Out, Up and Down.
-EYE_TURN = float(np.radians(30))
 #: Names of the mouth shapes of syllables and their coefficients at strength 1. All stay below what would
 #: count as an AU of its own (10, 20); lips and jaw are read off the geometry.
 VISEMES: dict[str, dict[str, float]] = {

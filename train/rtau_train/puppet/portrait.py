@@ -82,27 +82,24 @@ def _arc(four: np.ndarray) -> np.ndarray:
 def _iris(image: np.ndarray, eye: np.ndarray) -> tuple[float, float, float]:
     """The dark disc in an eye opening: centre and radius in pixels.
 
-    An iris is about .38 of the opening's width across (11.8 mm of 31 mm); its centre is
-    where a disc of that size is darkest, counted within the opening.
+    Lids tell its size and height better than its blurred, half hidden edge does: over the 74
+    people of the open sets that train, an iris is .208 of the opening across in radius, and its
+    centre .13 of that radius above the middle between the lids. Where it is darkest tells the rest.
     """
     low, high = eye.min(0), eye.max(0)
-    width = high[0] - low[0]
-    radius = 0.195 * width
+    radius = 0.208 * (high[0] - low[0])
+    height = (eye[1:4, 1].mean() + eye[5:8, 1].mean()) / 2 - 0.13 * radius
     pad = int(radius) + 3
     x0, y0 = int(low[0]) - pad, int(low[1]) - pad
-    patch = cv2.getRectSubPix(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (int(high[0]) + pad - x0, int(high[1]) + pad - y0),
-                              ((x0 + int(high[0]) + pad - 1) / 2, (y0 + int(high[1]) + pad - 1) / 2)).astype(np.float32)
+    size = (int(high[0]) + pad - x0, int(high[1]) + pad - y0)
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    patch = cv2.getRectSubPix(grey, size, (x0 + (size[0] - 1) / 2, y0 + (size[1] - 1) / 2)).astype(np.float32)
     inside = np.zeros(patch.shape, np.uint8)
     cv2.fillPoly(inside, [np.round(eye - (x0, y0)).astype(np.int32)], 1)
-    side = 2 * int(np.ceil(radius)) + 1
-    grid = np.mgrid[:side, :side] - side // 2
-    disc = (np.hypot(*grid) <= radius).astype(np.float32)
-    weight = inside.astype(np.float32)
-    seen = cv2.filter2D(weight, -1, disc, borderType=cv2.BORDER_CONSTANT)
-    dark = cv2.filter2D(weight * (255 - patch), -1, disc, borderType=cv2.BORDER_CONSTANT)
-    mean = np.where(seen > 0.4 * disc.sum(), dark / np.maximum(seen, 1), 0)
-    # Darkness decides left and right; in height the disc hangs about the opening's middle.
-    middle = (low[1] + high[1]) / 2 - y0 - 0.1 * radius
-    mean -= 0.6 * np.abs(np.arange(patch.shape[0]) - middle)[:, None]
-    y, x = np.unravel_index(np.argmax(mean), mean.shape)
-    return float(x + x0), float(y + y0), float(radius)
+    columns, rows = np.arange(size[0]), np.arange(size[1])[:, None]
+    best = (-1.0, (low[0] + high[0]) / 2)
+    for x in np.arange(low[0] + radius, high[0] - radius + 0.5, 0.5):
+        disc = inside * (np.hypot(columns - (x - x0), rows - (height - y0)) <= radius)
+        if disc.sum() > 4:
+            best = max(best, (float((disc * (255 - patch)).sum() / disc.sum()), float(x)))
+    return best[1], float(height), float(radius)

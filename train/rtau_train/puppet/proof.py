@@ -115,7 +115,7 @@ def _labels(rig: Rig, act: Performance, moved: np.ndarray) -> tuple[np.ndarray, 
     marks, mean = rig.landmarks, rig.neutral
 
     def gap(v: np.ndarray, upper: list[int], lower: list[int]) -> float:
-        return float(np.linalg.norm(v[marks[upper]].mean(0) - v[marks[lower]].mean(0)))
+        return float(v[marks[upper], 1].mean() - v[marks[lower], 1].mean())
 
     lids = [gap(mean + moved, up, low) / gap(mean, up, low) for up, low in (([43, 44], [47, 46]), ([37, 38], [41, 40]))]
     lips = 10 * float(moved[marks[62], 1] - moved[marks[66], 1])

@@ -6,6 +6,7 @@ import io
 import os
 from dataclasses import dataclass, fields
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -132,7 +133,7 @@ def load_puppet(path: Path) -> Puppet:
             if int(table["format"]) != FORMAT:
                 raise InputError(f"{path} was built by another version; build it again")
             values = {f.name: table[f.name] for f in fields(Puppet)}
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise InputError(f"{path} is no puppet ({error})") from None
     for f in fields(Puppet):
         if f.type in ("str", "float", "bool"):

@@ -14,6 +14,7 @@ from .puppet import Puppet
 from .raster import follow, move, rasterise, smooth, vertex_normals
 from .regions import face_regions
 from .rig import EYE, GUMS, LID_INSIDE, SKIN, SOCKET, TEETH, Rig
+from .sample import EYE_TURN
 from .scene import Performance, Prop, Scene, Shot
 from .shader import MESH_VALUES, compose, shade_mesh, shade_prop, shade_relief
 
@@ -131,6 +132,7 @@ class Renderer:
             weights_of_shapes[self.rig.shape_index[name]] = value
         motion = move(stage.shapes, weights_of_shapes, len(puppet.vertices))
         head = puppet.vertices + motion
+        self._turn_eyes(head, scene.performance.shapes)
         if scene.teeth[1]:
             head[self._teeth_rows, 1] += np.float32(scene.teeth[1])
         seen = camera.see(head)
@@ -146,6 +148,9 @@ class Renderer:
         values, solid = self._mesh_values(puppet, look, scene, head, seen, normals, camera, parted)
 
         scene_depth = depth.copy()
+        if scene.props:  # closed lips leave a slit through which nothing behind the head may show
+            closed = cv2.morphologyEx(depth, cv2.MORPH_CLOSE, np.ones((2 * fine + 1,) * 2, np.uint8))
+            scene_depth[which < 0] = closed[which < 0]
         finest = fine * camera.focal / puppet.focal * 150 / camera.distance
         for part in ("rear", "front"):
             self._draw_relief(part, puppet, look, scene, camera, motion, which, solid, colour, cover, fine, finest,
@@ -202,6 +207,16 @@ class Renderer:
         if parted:
             self._light_mouth(values, puppet, scene, head, seen, mean_light)
         return values, look.solid
+
+    def _turn_eyes(self, head: np.ndarray, shapes: dict[str, float]) -> None:
+        """Eyeballs turn about their middle, in place."""
+        down = {side: shapes.get(f"eyeLookDown_{side}", 0.0) - shapes.get(f"eyeLookUp_{side}", 0.0) for side in "LR"}
+        aside = {side: shapes.get(f"eyeLookOut_{side}", 0.0) - shapes.get(f"eyeLookIn_{side}", 0.0) for side in "LR"}
+        for side, rows in self._eyeballs.items():
+            if down[side] or aside[side]:
+                turn = rotation_of(EYE_TURN * (aside[side] if side == "L" else -aside[side]), EYE_TURN * down[side], 0)
+                middle = (head[rows].min(0) + head[rows].max(0)) / 2
+                head[rows] = (head[rows] - middle) @ turn.T.astype(np.float32) + middle
 
     def _light_mouth(self, values, puppet: Puppet, scene: Scene, head, seen, light: np.ndarray) -> None:
         """Teeth are as bright as the whites of the eyes say the light is, never as dark as skin is."""
@@ -293,7 +308,7 @@ class Renderer:
         """Eyeballs turn about their centre; at rest the person looks into the portrait's camera."""
         lines = []
         for ball, iris in self._eyes:
-            centre = puppet.vertices[ball].mean(0)
+            centre = (puppet.vertices[ball].min(0) + puppet.vertices[ball].max(0)) / 2
             at_rest, now = puppet.vertices[iris].mean(0) - centre, head[iris].mean(0) - centre
             lines.append(now / np.linalg.norm(now) - at_rest / np.linalg.norm(at_rest))
         ahead = puppet.turn.T @ np.array([0, 0, 1.0])
@@ -301,17 +316,23 @@ class Renderer:
         return np.array([np.arctan2(line[0], line[2]), np.arctan2(-line[1], np.hypot(line[0], line[2]))], np.float32)
 
     @cached_property
+    def _eyeballs(self) -> dict[str, np.ndarray]:
+        """Stage vertices of each eyeball."""
+        return {side: np.flatnonzero(np.isin(self.stage.vertices, self.rig.vertices_of(f"eyeball_{side}")))
+                for side in "LR"}
+
+    @cached_property
     def _eyes(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Some stage vertices of eyeball and iris, left and right, spread evenly."""
+        """Stage vertices of the eyeball, and some of its iris, left and right."""
         where = self.stage.vertices
-        return [tuple(np.flatnonzero(np.isin(where, self.rig.vertices_of(f"{part}_{side}")))[::8]
-                      for part in ("eyeball", "iris")) for side in "LR"]
+        return [(self._eyeballs[side], np.flatnonzero(np.isin(where, self.rig.vertices_of(f"iris_{side}")))[::8])
+                for side in "LR"]
 
     def _lid_gap(self, puppet: Puppet, head: np.ndarray) -> np.ndarray:
         marks = self.stage.landmarks
 
         def gap(v: np.ndarray, upper: list[int], lower: list[int]) -> float:
-            return float(np.linalg.norm(v[marks[upper]].mean(0) - v[marks[lower]].mean(0)))
+            return float(v[marks[upper], 1].mean() - v[marks[lower], 1].mean())
 
         return np.array([gap(head, up, low) / gap(puppet.vertices, up, low)
                          for up, low in (([43, 44], [47, 46]), ([37, 38], [41, 40]))], np.float32)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -132,7 +133,7 @@ def load_rig(path: Path | str) -> Rig:
     try:
         with np.load(path, allow_pickle=False) as table:
             z = {key: table[key] for key in _KEYS}
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise InputError(f"{path} is not the face rig ({error}); `rtau data fetch` gets it") from None
     groups = {str(n): tuple(int(v) for v in r) for n, r in zip(z["group_names"], z["group_ranges"], strict=True)}
     return Rig(

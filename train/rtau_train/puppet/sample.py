@@ -52,15 +52,23 @@ OTHERS: dict[int, dict[str, float]] = {
     34: _both(cheekPuff=0.8),
 }
 
+#: Radians that an eye turns at coefficient 1 of eyeLookIn, Out, Up and Down. The rig's shapes move the lids only.
+EYE_TURN = float(np.radians(30))
+
+#: Lids meet at this coefficient of eyeBlink; more would push one through the other.
+_LIDS_MEET = 0.92
+#: Other shapes that bring the lids together, in units of eyeBlink.
+_CLOSING = {"eyeSquint": 0.3, "cheekRaiser": 0.25, "cheekSquint": 0.1, "eyeLookDown": 0.5}
+
 #: Combinations that faces make, drawn as often as single AUs.
 PROTOTYPES: tuple[tuple[int, ...], ...] = (
     (6, 12), (6, 12, 25), (12, 25), (6, 12, 25, 26), (1, 4, 15), (1, 4, 15, 17), (1, 2, 5, 26),
-    (1, 2, 5, 25), (4, 7, 24), (4, 7, 23), (4, 5, 7, 23), (9, 10, 17), (9, 10, 25), (4, 9),
+    (1, 2, 5, 25), (4, 7, 24), (4, 7, 23), (4, 5, 7, 23), (9, 17), (9, 10, 25), (4, 9),
     (1, 2, 4, 20, 25), (1, 2, 4, 5, 20, 25), (12, 14), (15, 17), (17, 24), (1, 2), (4, 7), (14, 24),
 )
 
 #: Pairs that one face can't show at once, or whose geometry collides.
-_FORBIDDEN = (({5}, {43}), ({17, 23, 24}, {25, 26}), ({10}, {17, 23, 24}))
+FORBIDDEN = (({5}, {43}), ({17, 23, 24}, {25, 26}), ({10}, {17, 23, 24}))
 
 
 def draw(rng: np.random.Generator, shape_names: list[str]) -> Performance:
@@ -83,6 +91,7 @@ def draw(rng: np.random.Generator, shape_names: list[str]) -> Performance:
             shapes[name] = shapes.get(name, 0.0) + weight * value
     for name, value in _nuisance(rng, aus, shape_names).items():
         shapes[name] = shapes.get(name, 0.0) + value
+    meet_lids(shapes)
     return Performance(activation, {name: float(np.clip(v, -0.6, 1.15)) for name, v in shapes.items()}, others)
 
 
@@ -98,6 +107,14 @@ def shapes_of(activation: np.ndarray) -> dict[str, float]:
     return shapes
 
 
+def meet_lids(shapes: dict[str, float]) -> None:
+    """Lids touch but don't cross: a blink ends where they meet, sooner if squinting or looking down has begun it."""
+    for side in "LR":
+        begun = sum(share * shapes.get(f"{name}_{side}", 0.0) for name, share in _CLOSING.items())
+        if shapes.get(f"eyeBlink_{side}", 0.0) > 0:
+            shapes[f"eyeBlink_{side}"] = min(shapes[f"eyeBlink_{side}"], max(_LIDS_MEET - begun, 0.2))
+
+
 def _draw_aus(rng: np.random.Generator) -> list[int]:
     kind = rng.random()
     if kind < 0.18:
@@ -111,7 +128,7 @@ def _draw_aus(rng: np.random.Generator) -> list[int]:
     else:
         aus = [int(a) for a in rng.choice(AUS, rng.integers(2, 5), replace=False)]
     aus = list(dict.fromkeys(aus))
-    for first, second in _FORBIDDEN:
+    for first, second in FORBIDDEN:
         if first & set(aus) and second & set(aus):
             aus = [a for a in aus if a not in second]
     return aus

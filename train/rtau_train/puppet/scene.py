@@ -134,7 +134,8 @@ class Shot:
         visibility: per name of `PARTS`, share 0..1 of the part that nothing covers; parts turned
             away from the camera count as covered.
         lip_gap: growth of the inner lip distance over the resting one, mm.
-        lid_gap: float32 [2], lid distance over the resting one (subject's left, right).
+        lid_gap: float32 [2], height of the lid opening over the resting one (subject's left, right);
+            about 0 when closed, below when the rig's lids cross.
     """
 
     image: np.ndarray
