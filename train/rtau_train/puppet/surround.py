@@ -74,7 +74,7 @@ def rim(fit: Fit, rig: Rig) -> np.ndarray:
     faces = stage.triangles[:stage.skin_triangles]
     facing = vertex_normals(fit.camera[stage.vertices[:stage.skin]], faces)[:, 2]
     inner = np.clip((stage.ring - 18) / 7, 0, 1)  # folds well inside the face may face away, the rim may not
-    alpha = np.clip(stage.ring / 8, 0, 1) * np.maximum(np.clip((facing - 0.08) / 0.3, 0, 1), inner)
+    alpha = np.clip((stage.ring - 2) / 8, 0, 1) * np.maximum(np.clip((facing - 0.08) / 0.3, 0, 1), inner)
     return smooth(alpha[:, None].astype(np.float32), stage.neighbours, 1)[:, 0]
 
 
@@ -95,11 +95,11 @@ def surround(portrait: Portrait, fit: Fit, rig: Rig) -> Surround:
     per_cm = int(fit.focal / DISTANCE)
     deep = cv2.erode(head, np.ones((2 * per_cm + 1,) * 2, np.uint8))
     edge = _cliffs(depth, near, portrait) * (1 - deep)
-    inside = cv2.erode(head, np.ones((5, 5), np.uint8))
+    inside = cv2.erode(head, np.ones((9, 9), np.uint8))
     front = np.dstack([colour, coverage * blur(inside.astype(np.float32), 1.5) * (1 - blur(edge, 1.2))])
     # Behind the jaw lies the neck, behind the temples the side of the head: both are carried in.
     rows = np.arange(height)[:, None]
-    jaw = (head > 0) & (rows > portrait.points[[48, 54], 1].mean() - per_cm)
+    jaw = (head > 0) & (rows > portrait.points[[48, 54], 1].mean() + per_cm)
     clothes = rows > portrait.points[8, 1] + 0.35 * portrait.eye_distance
     hole = (deep > 0) | cv2.dilate(jaw.astype(np.uint8), np.ones((7, 7), np.uint8)).astype(bool)
     known = (cv2.erode(coverage, np.ones((9, 9), np.uint8)) > 0.95) & ~hole & ~clothes
@@ -108,7 +108,7 @@ def surround(portrait: Portrait, fit: Fit, rig: Rig) -> Surround:
     # Under the chin there is a neck; beside it may hang hair, and above the eyes there is nothing but.
     aside = np.abs(np.arange(width)[None] - portrait.points[8, 0]) / per_cm
     near_neck = step(-aside, -6.5, -4.0) * step(rows / per_cm, *(portrait.points[[30, 33], 1] / per_cm))
-    behind = anything + (0.93 * skin - anything) * near_neck[..., None]
+    behind = anything + (0.96 * skin - anything) * near_neck[..., None]
     mix = (blur(hole.astype(np.float32), 6) * blur(head.astype(np.float32), 1.5))[..., None]
     rear = np.dstack([colour * (1 - mix) + behind * mix, coverage])
 
