@@ -39,7 +39,7 @@ class Puppet:
         bare: uint8 [T, T], 0..255, where creases show.
         lash, tone, hair, sclera: [3], RGB 0..1.
         eye_image: uint8 [h, w, 3]; eye_origin: its corner in the photograph.
-        front, rear: uint8 [H, W, 4], RGB and coverage; front_*, rear_*: their reliefs (`surround.Layer`).
+        front, rear: uint8 [H, W, 4], RGB and coverage (the rear one is higher); front_*, rear_*: their reliefs (`surround.Layer`).
         backdrop: uint8 [64, 64, 3]; plain: whether the person was cut out of a plain backdrop.
         turn: [3, 3], rotation of the head in its portrait; place: [3], its translation, cm.
         focal: of the portrait, pixels; centre: its principal point.

@@ -252,8 +252,7 @@ class Renderer:
         values[:, 2:] = relight(look.normals[part], camera.rotation, scene.light)
         photo, scale = look.level(part, finest)
         shade_relief(which, weights, triangles, values, photo, scale, mesh_which, solid, colour, cover)
-        if part == "front":
-            np.maximum(scene_depth, depth, out=scene_depth)
+        np.maximum(scene_depth, depth, out=scene_depth)
 
     def _draw_mesh(self, puppet, look, scene, which, weights, values, colour, cover, fine, finest, camera) -> None:
         crease = self.creases.factor(scene.performance.activation, seed=scene.crease_seed, amount=scene.crease_amount)
@@ -282,7 +281,8 @@ class Renderer:
             normals = vertex_normals(np.asarray(prop.vertices, np.float32), triangles)
             towards = camera.rotation[2].astype(np.float32)
             normals *= np.where(normals @ towards < 0, -1, 1)[:, None]
-            values[:, :3] *= relight(normals, camera.rotation, scene.light)
+            # A photograph holds its light already; a prop gets the same studio's, and what the lamps change.
+            values[:, :3] *= studio(normals)[:, None] * relight(normals, camera.rotation, scene.light)
         else:
             values[:, :3] *= np.float32(scene.light.exposure)
         values[:, 3] = prop.alpha

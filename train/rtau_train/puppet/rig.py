@@ -26,7 +26,7 @@ _KEYS = ("neutral", "id_q", "id_scale", "expr_q", "expr_scale", "expr_names", "t
 _TILE_LEFT, _TILE_TOP, _TILE = 0.10, 0.08, 0.80
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rig:
     """A generic head with its identity and expression shapes.
 

@@ -77,7 +77,7 @@ def draw_background(photographs: list[np.ndarray], rng: np.random.Generator) -> 
         piece = cv2.GaussianBlur(piece, (0, 0), float(np.exp(rng.uniform(np.log(0.6), np.log(8)))))
         return np.clip(piece * rng.uniform(0.5, 1.15), 0, 255).astype(np.uint8)
     if kind < 0.75:
-        corners = rng.uniform(15, 240, 3) + rng.normal(0, 25, (2, 2, 3)) * rng.random()
+        corners = rng.uniform(15, 240) + rng.normal(0, 30, 3) + rng.normal(0, 25, (2, 2, 3)) * rng.random()
         return cv2.resize(np.clip(corners, 0, 255).astype(np.float32), (_SMALL, _SMALL)).astype(np.uint8)
     return _room(rng)
 

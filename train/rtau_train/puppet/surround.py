@@ -50,7 +50,7 @@ class Surround:
 
     Attributes:
         front: float32 [H, W, 4], RGB 0..1 free of the backdrop's colour, and coverage.
-        rear: float32 [H, W, 4], the same with the face taken out and the hole filled.
+        rear: float32 [H + more, W, 4], the same with the face taken out, the hole filled, and the body continued.
         front_layer, rear_layer: their reliefs.
         person: float32 [H, W, 4], the whole person, face included.
         backdrop: float32 [h, w, 3], RGB 0..1, the portrait's own backdrop without the person, small.
@@ -88,7 +88,8 @@ def surround(portrait: Portrait, fit: Fit, rig: Rig) -> Surround:
         cv2.fillConvexPoly(head, np.round(corner).astype(np.int32), 1)
     rim, _ = cv2.findContours(head, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(head, rim, -1, 1, cv2.FILLED)  # eyes and mouth are holes in the mesh, not in the face
-    coverage, backdrop, plain = _cut_out(photo, head)
+    chin = float(portrait.points[8, 1])
+    coverage, backdrop, plain = _cut_out(photo, head, chin, portrait.eye_distance)
     colour = _free_of_backdrop(photo, coverage, backdrop)
 
     depth, near = _relief(fit, rig, placed, (height, width))
@@ -118,14 +119,19 @@ def surround(portrait: Portrait, fit: Fit, rig: Rig) -> Surround:
     rear_depth = blur(np.maximum(np.minimum(rear_depth, depth), plane), 0.3 * per_cm)
     rear_depth = rear_depth - _bend(coverage, fit)
     leaders = _Leaders(fit, rig, placed)
+    # Below the picture the body goes on, as it was last seen.
+    more = int(0.3 * height)
+    rear = cv2.copyMakeBorder(rear.astype(np.float32), 0, more, 0, 0, cv2.BORDER_REPLICATE)
+    rear_depth = cv2.copyMakeBorder(rear_depth.astype(np.float32), 0, more, 0, 0, cv2.BORDER_REPLICATE)
     front_layer = _layer(fit, depth, (front[..., 3] > 0.01) & ~_hidden(fit, rig, placed, (height, width)), leaders, _FINE, follow=1.0)
-    rear_layer = _layer(fit, rear_depth.astype(np.float32), coverage > 0.01, leaders, _COARSE, follow=0.8)
+    rear_layer = _layer(fit, rear_depth, rear[..., 3] > 0.01, leaders, _COARSE, follow=0.8)
     top = _hair(colour, coverage, portrait)
-    return Surround(np.dstack([colour, coverage]).astype(np.float32), front.astype(np.float32), rear.astype(np.float32), front_layer, rear_layer,
+    return Surround(np.dstack([colour, coverage]).astype(np.float32), front.astype(np.float32), rear, front_layer, rear_layer,
                     cv2.resize(backdrop, (64, 64), interpolation=cv2.INTER_AREA), plain, top)
 
 
-def _cut_out(photo: np.ndarray, head: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
+def _cut_out(photo: np.ndarray, head: np.ndarray, chin: float, eyes: float
+             ) -> tuple[np.ndarray, np.ndarray, bool]:
     """Coverage [H, W] by the person, the backdrop without them [H, W, 3], and whether that was easy.
 
     Studio backdrops are smooth: a quadratic in x and y explains them, and the person is what
@@ -149,12 +155,16 @@ def _cut_out(photo: np.ndarray, head: np.ndarray) -> tuple[np.ndarray, np.ndarra
             if used.sum() < 2000:
                 break
         if used.sum() > 0.35 * free.sum():
-            return _key(off, head), backdrop, True
+            return _key(off, head, chin, eyes), backdrop, True
     return _grab(photo, head)
 
 
-def _key(off: np.ndarray, head: np.ndarray) -> np.ndarray:
-    """Coverage from the distance to the backdrop's colour: what joins the picture's border is backdrop."""
+def _key(off: np.ndarray, head: np.ndarray, chin: float, eyes: float) -> np.ndarray:
+    """Coverage from the distance to the backdrop's colour: what joins the picture's border is backdrop.
+
+    Above the shoulders anything like the backdrop is backdrop seen through hair; below them a
+    white shirt may be as light, so what lies between two covered places of a row is covered.
+    """
     height, width = head.shape
     rows = np.arange(height)[:, None]
     off = blur(off.astype(np.float32), 0.7)
@@ -163,14 +173,20 @@ def _key(off: np.ndarray, head: np.ndarray) -> np.ndarray:
     _, label, stats, _ = cv2.connectedComponentsWithStats(like, connectivity=4)
     border = np.unique(np.concatenate([label[0], label[:int(height * 0.8), 0], label[:int(height * 0.8), -1]]))
     outside = np.isin(label, border[border > 0])
-    gaps = np.isin(label, np.flatnonzero(stats[:, 4] > 150)) & (like > 0) & (rows < height * 0.85)
-    outside |= gaps & (off < 0.06)
-    # Between jaw and loose hair the backdrop shows in patches that join nothing.
-    outside |= (cv2.dilate(head, np.ones((15, 15), np.uint8)) > 0) & ~inner & (off < 0.06)
+    # Seen through hair, that is: a highlight on a bald head lies farther in.
+    loose = cv2.dilate(outside.astype(np.uint8), np.ones((int(0.6 * eyes) | 1,) * 2, np.uint8)) > 0
+    loose &= (rows < chin + 0.3 * eyes) & (cv2.dilate(head, np.ones((15, 15), np.uint8)) == 0)
+    outside |= np.isin(label, np.flatnonzero(stats[:, 4] > 20)) & (off < 0.06) & loose & (like > 0)
     near = cv2.dilate(outside.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
-    cover = np.where(outside, 0, np.where(near, np.clip((off - 0.05) / 0.13, 0, 1), 1)).astype(np.float32)
+    soft = np.clip((off - 0.05) / 0.13, 0, 1)
+    cover = np.where(outside, 0, np.where(near | loose, soft, 1))
     cover[inner] = 1
-    return np.clip((blur(cover, 0.8) - 0.3) / 0.65, 0, 1)
+    cover = np.clip((blur(cover.astype(np.float32), 0.8) - 0.3) / 0.65, 0, 1)
+    for row in range(int(chin + 0.6 * eyes), height):
+        columns = np.flatnonzero(cover[row] > 0.5)
+        if len(columns) > 1:
+            cover[row, columns[0]:columns[-1]] = 1
+    return cover
 
 
 def _grab(photo: np.ndarray, head: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
