@@ -38,7 +38,7 @@ setup(
     package_data={
         "rtau.samples": ["*.mp4", "README.md"],
         "rtau.weights": ["*.safetensors", "manifest.json", "MODEL_CARD.md", "LICENSE"],
-        "rtau_train.data": ["people.json"],
+        "rtau_train.data": ["parts.json", "people.json"],
         "rtau_train.recipes": ["*.toml"],
     },
     install_requires=[
@@ -56,8 +56,8 @@ setup(
     ],
     extras_require={
         "tensorrt": ["torch-tensorrt>=2.6"],
-        "train": ["scipy>=1.13"],
-        "test": ["hypothesis>=6.100", "pytest>=8", "scipy>=1.13", "setuptools>=77"],
+        "train": ["numba>=0.60", "scipy>=1.13"],
+        "test": ["hypothesis>=6.100", "numba>=0.60", "pytest>=8", "scipy>=1.13", "setuptools>=77"],
     },
     entry_points={"console_scripts": ["rtau = rtau.cli:main"]},
     classifiers=[
