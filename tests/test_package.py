@@ -103,8 +103,7 @@ def third_party_imports(folder: Path) -> set[str]:
                 elif (isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "import_module"
                       and node.args and isinstance(node.args[0], ast.Constant) and node.args[0].value[0] != "."):
                     names.add(node.args[0].value.split(".")[0])
-    # `person` is the puppet engine, imported from a folder that the user names.
-    own = {"rtau", "rtau_train", "conftest", "person"}
+    own = {"rtau", "rtau_train"} | {path.stem for path in committed() if path.is_relative_to(ROOT / "tests")}
     return {canonicalize_name(DISTRIBUTIONS.get(name, name)) for name in names - own - sys.stdlib_module_names}
 
 
