@@ -18,6 +18,7 @@ PACKAGES = {
     "rtau.sinks": "rtau/sinks",
     "rtau.weights": "weights",
     "rtau_train": "train/rtau_train",
+    "rtau_train.commands": "train/rtau_train/commands",
     "rtau_train.data": "train/rtau_train/data",
     "rtau_train.puppet": "train/rtau_train/puppet",
     "rtau_train.recipes": "train/recipes",

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from rtau_train.commands import data
+from rtau_train.commands.data import data
 
 from . import __version__
 from .errors import RtauError

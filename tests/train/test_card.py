@@ -13,7 +13,7 @@ from stand_in import SIZE, make_some, sample
 
 from rtau.cli import _Group
 from rtau.errors import InputError, OutputError
-from rtau_train.commands import data
+from rtau_train.commands.data import data
 from rtau_train.data.shards import read_labels
 from rtau_train.progress import CountBar
 from rtau_train.puppet.card import _between, write_card

@@ -62,8 +62,8 @@ def fetch(out: Path, parts: tuple[str, ...], mirror: str | None, no_progress: bo
     rtau data fetch --out rtau-data --part ict_facekit
     """
     with _needing_extras():
-        from .data.fetch import fetch as fetch_parts
-    from .progress import CountBar
+        from ..data.fetch import fetch as fetch_parts
+    from ..progress import CountBar
     with CountBar("bytes", shown=not no_progress) as report:
         fetch_parts(out, parts=parts or None, mirror=mirror, report=report)
     click.echo(f"{out}: complete")
@@ -88,7 +88,7 @@ def add(photos: Path, out: Path, rig: Path, licence: str) -> None:
     rtau data render --out renders --count 1000 --added rtau-data/added --people all
     """
     with _needing_extras():
-        from .puppet.add import add_portraits
+        from ..puppet.add import add_portraits
     refused = 0
     for result in add_portraits(photos, out, rig=rig, licence=licence):
         click.echo(str(result), err=bool(result.refused))
@@ -130,10 +130,10 @@ def render(out: Path, count: int, size: int, seed: int, workers: int | None, loo
     rtau data render --out look --count 24 --size 256 --format folder --people 001,042
     """
     with _needing_extras():
-        from .puppet.cast import choose_people
-        from .puppet.shards import render_shards
-        from .puppet.studio import Order
-    from .progress import CountBar
+        from ..puppet.cast import choose_people
+        from ..puppet.shards import render_shards
+        from ..puppet.studio import Order
+    from ..progress import CountBar
 
     cast = _cast(**parts)
     order = Order(cast, choose_people(cast, _words(people_text)), size=size, seed=seed, look=look)
@@ -179,12 +179,12 @@ def sheet(folder: Path | None, out: Path, count: int, columns: int, people_text:
     """
     if folder is not None:
         with _needing_extras():
-            from .puppet.album import write_album
+            from ..puppet.album import write_album
         click.echo(write_album(folder, out, count=count, columns=columns))
         return
     with _needing_extras():
-        from .puppet.cast import choose_people
-        from .puppet.sheet import contact_sheet
+        from ..puppet.cast import choose_people
+        from ..puppet.sheet import contact_sheet
     from rtau.au import parse_aus
 
     cast = _cast(**parts)
@@ -223,14 +223,14 @@ def clip(out: Path, person: str | None, script: Path | None, seconds: float | No
     rtau data clip --out smile.mp4 --script smile.toml --look webcam
     """
     with _needing_extras():
-        from .puppet.cast import choose_people
-        from .puppet.clip import make_clip
-        from .puppet.curves import draw_script
-        from .puppet.habits import Habits
-        from .puppet.render import Renderer
-        from .puppet.rig import load_rig
-        from .puppet.script_file import read_script
-    from .progress import CountBar
+        from ..puppet.cast import choose_people
+        from ..puppet.clip import make_clip
+        from ..puppet.curves import draw_script
+        from ..puppet.habits import Habits
+        from ..puppet.render import Renderer
+        from ..puppet.rig import load_rig
+        from ..puppet.script_file import read_script
+    from ..progress import CountBar
 
     import numpy as np
 
@@ -262,12 +262,12 @@ def card(folder: Path, out: Path | None) -> None:
     rtau data card renders --out DATA_CARD.md
     """
     with _needing_extras():
-        from .puppet.card import write_card
+        from ..puppet.card import write_card
     click.echo(write_card(folder, out))
 
 
 def _cast(faces: Path, rig: Path, added: Path | None, puppets: Path | None):
-    from .puppet.cast import Cast, default_puppets
+    from ..puppet.cast import Cast, default_puppets
 
     return Cast(faces, rig, puppets or default_puppets(faces), added)
 
@@ -276,10 +276,10 @@ def _webcam(cast, height: int, rng):
     """A room and the camera in it."""
     import numpy as np
 
-    from .puppet.sample import AUS
-    from .puppet.scene import Performance, Scene
-    from .puppet.scenery import draw_background, draw_light
-    from .puppet.sensor import draw_sensor, sense
+    from ..puppet.sample import AUS
+    from ..puppet.scene import Performance, Scene
+    from ..puppet.scenery import draw_background, draw_light
+    from ..puppet.sensor import draw_sensor, sense
 
     still = Performance(np.zeros((len(AUS), 2), np.float32), {})  # the script performs
     scene = Scene(still, light=draw_light(rng), background=draw_background(cast.backgrounds(), rng))

@@ -1,0 +1,1 @@
+"""The commands of `rtau` that make data and networks, one module for each."""
