@@ -19,7 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from rtau_train.puppet.raster import rasterise
-from rtau_train.puppet.render import Renderer, scene_camera
+from rtau_train.puppet.camera import scene_camera
+from rtau_train.puppet.render import Renderer
 from rtau_train.puppet.rig import load_rig
 from rtau_train.puppet.sample import AUS
 from rtau_train.puppet.scene import Performance, Scene

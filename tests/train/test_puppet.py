@@ -22,7 +22,8 @@ from rtau_train.puppet.portrait import Portrait
 from rtau_train.puppet.proof import STATED_LEAK, landmark_error, leaks, motions, performance, rest_psnr
 from rtau_train.puppet.puppet import build_puppet, load_puppet, save_puppet
 from rtau_train.puppet.raster import FAR, follow, interpolate, move, rasterise, smooth, vertex_normals
-from rtau_train.puppet.render import Renderer, rotation_of
+from rtau_train.puppet.camera import rotation_of
+from rtau_train.puppet.render import Renderer
 from rtau_train.puppet.rig import SKIN, load_rig
 from rtau_train.puppet.sample import AUS, OTHERS, draw, shapes_of
 from rtau_train.puppet.scene import PARTS, Lamp, Light, Performance, Prop, Scene, Skin

@@ -20,6 +20,8 @@ from .sample import AUS
 #: Side of a crease map in texels.
 SIDE = 384
 VARIANTS = 16
+#: AUs that draw lines.
+DRAWN = (1, 2, 4, 6, 9, 10, 12, 14, 15, 17, 20)
 #: Lengths below are in thousandths of the face tile's width.
 _UNIT = SIDE / 800
 DEEPEST, HIGHEST = -0.5, 0.32
@@ -31,10 +33,10 @@ class Creases:
     """The crease maps of a rig."""
 
     def __init__(self, rig: Rig) -> None:
-        # lru_cache on a bound method would keep every instance alive.
-        self._variant: Callable[[int], dict[int, np.ndarray]] = lru_cache(VARIANTS)(lambda n: _draw_variant(rig, n))
+        #: Maps [SIDE, SIDE] by AU of a variant. (A cache on a bound method would keep every instance alive.)
+        self.variant: Callable[[int], dict[int, np.ndarray]] = lru_cache(VARIANTS)(lambda n: _draw_variant(rig, n))
         #: Share of the subject's left side (image right of the tile) in each column.
-        self._left = np.clip((np.arange(SIDE) - (SIDE - 1) / 2) / (0.06 * SIDE) + 0.5, 0, 1).astype(np.float32)
+        self.left = np.clip((np.arange(SIDE) - (SIDE - 1) / 2) / (0.06 * SIDE) + 0.5, 0, 1).astype(np.float32)
 
     def factor(self, activation: np.ndarray, *, seed: int, amount: float) -> np.ndarray | None:
         """The change of the skin's colour by an expression.
@@ -47,17 +49,25 @@ class Creases:
         Returns:
             float32 [SIDE, SIDE], to be added to 1 (the renderer bounds it), or None when there is no crease.
         """
-        rng = np.random.default_rng([17, seed])
-        maps = self._variant(int(rng.integers(VARIANTS)))
+        number, depths = self.plan(activation, seed=seed, amount=amount)
+        maps = self.variant(number)
         total: np.ndarray | None = None
+        for au, (left, right) in depths.items():
+            total = np.zeros((SIDE, SIDE), np.float32) if total is None else total
+            _add(total, maps[au], (right + (left - right) * self.left).astype(np.float32))
+        return total
+
+    def plan(self, activation: np.ndarray, *, seed: int, amount: float) -> tuple[int, dict[int, tuple[float, float]]]:
+        """Which variant to draw, and how deep each AU's lines are on the subject's left and right."""
+        rng = np.random.default_rng([17, seed])
+        number = int(rng.integers(VARIANTS))
+        depths = {}
         for row, au in enumerate(AUS):
             personal = rng.uniform(0.4, 1.2)
             left, right = np.clip((activation[row] - _ONSET) / (1 - _ONSET), 0, 1) * personal * amount
-            if au not in maps or max(left, right) < 0.01:
-                continue
-            total = np.zeros((SIDE, SIDE), np.float32) if total is None else total
-            _add(total, maps[au], (right + (left - right) * self._left).astype(np.float32))
-        return total
+            if au in DRAWN and max(left, right) >= 0.01:
+                depths[au] = (float(left), float(right))
+        return number, depths
 
     def at_rest(self, kinds: dict[str, float], *, seed: int) -> np.ndarray:
         """Lines that stay when the face rests, as age draws them.
@@ -69,7 +79,7 @@ class Creases:
             float32 [SIDE, SIDE], to be added to 1.
         """
         source = {"forehead": (1, 2), "frown": (4,), "crow": (6,), "fold": (12, 10), "bag": (6,), "corner": (15,)}
-        maps = self._variant(seed % VARIANTS)
+        maps = self.variant(seed % VARIANTS)
         total = np.zeros((SIDE, SIDE), np.float32)
         for kind, depth in kinds.items():
             for au in source[kind]:

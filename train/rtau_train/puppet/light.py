@@ -9,17 +9,17 @@ from .raster import rasterise
 from .scene import Lamp, Light
 
 #: A studio's soft light from a little above the camera: an even part, and a part from one direction.
-_EVEN, _DIRECT = 0.55, 0.45
-_UP, _AHEAD = 0.35 / float(np.hypot(0.35, 1)), 1 / float(np.hypot(0.35, 1))
-_DARKEST, _BRIGHTEST = 0.12, 1.9
-_SHADOW_SIDE = 128
-_SHADOW_BIAS = 0.35  # cm
-_SHEEN, _GLOSS = 0.10, 18
+EVEN, DIRECT = 0.55, 0.45
+UP, AHEAD = 0.35 / float(np.hypot(0.35, 1)), 1 / float(np.hypot(0.35, 1))
+DARKEST, BRIGHTEST = 0.12, 1.9
+SHADOW_SIDE = 128
+SHADOW_BIAS = 0.35  # cm
+SHEEN, GLOSS = 0.10, 18
 
 
 def studio(normals: np.ndarray) -> np.ndarray:
     """Brightness [V] that the portrait's own light gives to unit normals [V, 3] in head coordinates."""
-    return _EVEN + _DIRECT * np.clip(normals[:, 1] * np.float32(_UP) + normals[:, 2] * np.float32(_AHEAD), 0, None)
+    return EVEN + DIRECT * np.clip(normals[:, 1] * np.float32(UP) + normals[:, 2] * np.float32(AHEAD), 0, None)
 
 
 def direction(lamp: Lamp) -> np.ndarray:
@@ -61,18 +61,23 @@ def relight(normals: np.ndarray, rotation: np.ndarray, light: Light, shadows: np
 def _relight(normals, ambient, lamps, lit, tint, out):
     for i in range(normals.shape[0]):
         x, y, z = normals[i, 0], normals[i, 1], normals[i, 2]
-        own = _EVEN + _DIRECT * max(y * _UP + z * _AHEAD, 0.0)
+        own = EVEN + DIRECT * max(y * UP + z * AHEAD, 0.0)
         red = green = blue = ambient * own
         for k in range(lamps.shape[0]):
             amount = max(x * lamps[k, 0] + y * lamps[k, 1] + z * lamps[k, 2], 0.0)
             sheen = max(x * lamps[k, 3] + y * lamps[k, 4] + z * lamps[k, 5], 0.0)
-            amount = (amount + _SHEEN * sheen**_GLOSS) * lit[k, i]
+            amount = (amount + SHEEN * sheen**GLOSS) * lit[k, i]
             red += amount * lamps[k, 6]
             green += amount * lamps[k, 7]
             blue += amount * lamps[k, 8]
-        out[i, 0] = min(max(red / own, _DARKEST), _BRIGHTEST) * tint[0]
-        out[i, 1] = min(max(green / own, _DARKEST), _BRIGHTEST) * tint[1]
-        out[i, 2] = min(max(blue / own, _DARKEST), _BRIGHTEST) * tint[2]
+        out[i, 0] = min(max(red / own, DARKEST), BRIGHTEST) * tint[0]
+        out[i, 1] = min(max(green / own, DARKEST), BRIGHTEST) * tint[1]
+        out[i, 2] = min(max(blue / own, DARKEST), BRIGHTEST) * tint[2]
+
+
+def throws_shadow(lamp: Lamp) -> bool:
+    """Shadows of a lamp next to the camera lie behind what casts them; a weak one's are not seen."""
+    return lamp.strength >= 0.05 and direction(lamp)[2] <= 0.97
 
 
 def cast_shadows(camera: np.ndarray, triangles: np.ndarray, light: Light, count: int) -> np.ndarray:
@@ -87,16 +92,16 @@ def cast_shadows(camera: np.ndarray, triangles: np.ndarray, light: Light, count:
     """
     out = np.ones((len(light.lamps), count), np.float32)
     for row, lamp in zip(out, light.lamps, strict=True):
-        towards = direction(lamp)
-        if towards[2] > 0.97 or lamp.strength < 0.05:  # next to the camera: its shadows lie behind what casts them
+        if not throws_shadow(lamp):
             continue
+        towards = direction(lamp)
         across = np.array([towards[2], 0, -towards[0]], np.float32) / np.hypot(towards[0], towards[2])
         axes = np.stack([across, np.cross(towards, across), towards], 1).astype(np.float32)
         placed = camera @ axes
         low, high = placed.min(0), placed.max(0)
-        scale = np.float32((_SHADOW_SIDE - 3) / float((high - low)[:2].max()))
+        scale = np.float32((SHADOW_SIDE - 3) / float((high - low)[:2].max()))
         placed[:, :2] = (placed[:, :2] - low[:2]) * scale + 1
-        depth, _, _ = rasterise(placed, triangles, _SHADOW_SIDE, _SHADOW_SIDE)
+        depth, _, _ = rasterise(placed, triangles, SHADOW_SIDE, SHADOW_SIDE)
         _reach(placed, depth, row)
     return out
 
@@ -106,7 +111,7 @@ def _reach(placed, depth, out):
     """Share of the texels about each vertex that nothing nearer to the lamp covers."""
     side = depth.shape[0]
     for i in range(out.shape[0]):
-        x, y, z = int(placed[i, 0] + 0.5), int(placed[i, 1] + 0.5), placed[i, 2] + _SHADOW_BIAS
+        x, y, z = int(placed[i, 0] + 0.5), int(placed[i, 1] + 0.5), placed[i, 2] + SHADOW_BIAS
         total = 0
         for dx in range(-1, 2):
             for dy in range(-1, 2):

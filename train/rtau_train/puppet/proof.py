@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-
+from .camera import Camera, portrait_camera, scene_camera
 from .labels import intensities
 from .portrait import Portrait
 from .puppet import Puppet
 from .raster import rasterise
-from .render import Camera, Renderer, portrait_camera
+from .render import Renderer
 from .rig import Rig
 from .sample import AUS, shapes_of
 from .scene import Performance, Scene
@@ -133,8 +133,6 @@ def landmark_error(renderer: Renderer, puppet: Puppet, scene: Scene, size: int =
     shot = renderer.render(puppet, scene, size=(size, size), supersample=1)
     stage = renderer.stage
     head = puppet.vertices + renderer.rig.motion(scene.performance.shapes, stage.vertices)
-    from .render import scene_camera
-
     camera = scene_camera(puppet, renderer.rig, scene, (size, size))
     placed = camera.place(camera.see(head), finer)
     _, which, weights = rasterise(placed, stage.triangles, size * finer, size * finer)
@@ -168,5 +166,3 @@ def rest_psnr(renderer: Renderer, puppet: Puppet, portrait: Portrait, scale: flo
     cv2.fillConvexPoly(face, np.round(cv2.convexHull(outline)[:, 0] * scale).astype(np.int32), 1)
     error = (drawn.astype(np.float64) - truth)[face > 0]
     return float(10 * np.log10(255**2 / max((error**2).mean(), 1e-9)))
-
-
