@@ -21,6 +21,7 @@ PACKAGES = {
     "rtau_train.commands": "train/rtau_train/commands",
     "rtau_train.data": "train/rtau_train/data",
     "rtau_train.puppet": "train/rtau_train/puppet",
+    "rtau_train.puppet.batch": "train/rtau_train/puppet/batch",
     "rtau_train.recipes": "train/recipes",
 }
 

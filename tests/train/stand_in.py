@@ -44,7 +44,7 @@ class Synthetic:
         if self.what == "no start":
             raise InputError("rig.npz is missing: fetch it")
 
-        def make(index: int):
+        def one(index: int):
             if index == self.where:
                 if self.what == "raise":
                     raise ZeroDivisionError("the lens\nis gone")
@@ -57,7 +57,7 @@ class Synthetic:
                     return image, labels | {"lip_gap": float("nan")}
             return sample(index, self.seed)
 
-        return make
+        return lambda run: map(one, run)
 
 
 def make_some(out: Path, count: int = 10, **options):

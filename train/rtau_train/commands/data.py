@@ -116,10 +116,12 @@ def add(photos: Path, out: Path, rig: Path, licence: str) -> None:
               help="Pictures in a tar.")
 @click.option("--quality", type=click.IntRange(50, 100), default=95, show_default=True, metavar="Q",
               help="Of the JPEG files.")
+@click.option("--device", default="cpu", show_default=True, metavar="NAME",
+              help="cpu, or cuda to draw many at once on an NVIDIA GPU (not verified on one yet).")
 @click.option("--no-progress", is_flag=True, help="Show no progress bar.")
 @_parts_options
 def render(out: Path, count: int, size: int, seed: int, workers: int | None, look: Any, people_text: str, layout: str,
-           per_shard: int, quality: int, no_progress: bool, **parts: Any) -> None:
+           per_shard: int, quality: int, device: str, no_progress: bool, **parts: Any) -> None:
     """Render pictures with labels: AUs, landmarks, pose, gaze, light, and what covers the face.
 
     A render that was interrupted goes on when the same command is given again.
@@ -136,7 +138,8 @@ def render(out: Path, count: int, size: int, seed: int, workers: int | None, loo
     from ..progress import CountBar
 
     cast = _cast(**parts)
-    order = Order(cast, choose_people(cast, _words(people_text)), size=size, seed=seed, look=look)
+    order = Order(cast, choose_people(cast, _words(people_text)), size=size, seed=seed, look=look,
+                  device=device)
     seen = [0, count]
 
     def watch(there: int, total: int) -> None:
@@ -146,7 +149,7 @@ def render(out: Path, count: int, size: int, seed: int, workers: int | None, loo
     try:
         with CountBar("pictures", shown=not no_progress) as report:
             done = render_shards(out, count=count, size=size, seed=seed, make=order, workers=workers or _cores(),
-                                 per_shard=per_shard, folder=layout == "folder", quality=quality,
+                                 per_shard=per_shard, folder=layout == "folder", quality=quality, run=order.run,
                                  settings=order.settings(), report=watch)
     except KeyboardInterrupt:
         click.echo(f"rtau: stopped at {seen[0]} of {seen[1]} pictures; what is complete stays, "

@@ -25,7 +25,6 @@ def mask(puppet: Puppet, rig: Rig, performance: Performance, rng: np.random.Gene
     Returns:
         one prop, or two with the loops, named "mask".
     """
-    stage = rig.stage
     kind = str(rng.choice(list(_COLOURS), p=[0.5, 0.3, 0.2]))
     worn = rng.random()
     p = rig.neutral[rig.landmarks]

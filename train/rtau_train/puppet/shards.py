@@ -33,7 +33,6 @@ except ImportError:  # not on Windows, where nothing guards against a second run
 log = logging.getLogger(__name__)
 
 _PARTIAL = ".partial"
-_RUN = 16  # samples in a worker's hands at a time
 
 #: Called with the samples that are there and those that there will be.
 Report = Callable[[int, int], None]
@@ -53,7 +52,7 @@ class Rendered:
 
 
 def render_shards(out: str | Path, *, count: int, size: int, seed: int, make: Callable[[], Maker], workers: int = 1,
-                  per_shard: int = 1000, folder: bool = False, quality: int = 95,
+                  per_shard: int = 1000, folder: bool = False, quality: int = 95, run: int = 16,
                   settings: Mapping[str, Any] | None = None, report: Report | None = None) -> Rendered:
     """Render `count` samples into a folder; one that was interrupted goes on where it stopped.
 
@@ -62,12 +61,13 @@ def render_shards(out: str | Path, *, count: int, size: int, seed: int, make: Ca
         count: samples in all. A folder that holds fewer is extended.
         size: side of the pictures, pixels.
         seed: with a sample's index all that the sample may depend on.
-        make: picklable, without arguments; called once in each worker, gives a function from
-            index to picture and labels.
+        make: picklable, without arguments; called once in each worker, gives a function from a run of
+            indices to pictures and labels.
         workers: processes.
         per_shard: samples in one tar.
         folder: loose files in place of tars.
         quality: of the JPEG files.
+        run: samples in a worker's hands at a time, fewer where few are left.
         settings: what else the samples depend on (names to JSON values); must agree when going on.
         report: hears of progress.
 
@@ -89,22 +89,22 @@ def render_shards(out: str | Path, *, count: int, size: int, seed: int, make: Ca
         made, there = 0, count - sum(map(len, missing))
         if report is not None:
             report(there, count)
-        runs = [run for part in missing for run in _runs(part, workers)]
+        runs = [piece for part in missing for piece in _runs(part, workers, run)]
         if runs:
             with Crew(make, workers=min(workers, len(runs)), size=size, quality=quality) as crew, \
                     contextlib.closing(target):
-                for run, samples in crew.run(runs):
-                    for index, sample in zip(run, samples, strict=True):
+                for piece, samples in crew.run(runs):
+                    for index, sample in zip(piece, samples, strict=True):
                         target.add(index, sample)
-                    made += len(run)
+                    made += len(piece)
                     if report is not None:
                         report(there + made, count)
     return Rendered(count, made)
 
 
-def _runs(part: range, workers: int) -> Iterator[range]:
+def _runs(part: range, workers: int, most: int) -> Iterator[range]:
     """Short runs, shorter where few are left, so that all workers have some."""
-    length = max(1, min(_RUN, len(part) // (2 * workers)))
+    length = max(1, min(most, len(part) // (2 * workers)))
     for start in range(part.start, part.stop, length):
         yield range(start, min(start + length, part.stop))
 

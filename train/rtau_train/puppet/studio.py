@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -18,7 +19,7 @@ from .record import record
 from .render import Renderer
 from .rig import load_rig
 from .sample import draw
-from .scene import Scene
+from .scene import Scene, Shot
 from .scenery import draw_background, draw_framing, draw_light, draw_pose
 from .sensor import Sensor, draw_sensor, sense
 from .skin import draw_skin
@@ -36,6 +37,8 @@ class Order:
         size: side of the pictures, pixels; supersample: drawn this many times finer.
         seed: sample i depends on it and on i only.
         look: "clean" shows what the studio sees, "webcam" what cameras make of it, "mixed" both.
+        device: "cpu" draws with the compiled kernels, one picture after the other; anything else is a
+            torch device ("cuda", "torch:cpu") on which whole runs are drawn together. Pictures differ by rounding.
     """
 
     cast: Cast
@@ -44,10 +47,13 @@ class Order:
     seed: int = 0
     look: Look = "mixed"
     supersample: int = 2
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         if not 32 <= self.size <= 1024:
             raise UsageError(f"the size {self.size} is not between 32 and 1024 pixels")
+        if self.device != "cpu":
+            check_device(self.device)
 
     def __call__(self) -> Studio:
         cv2.setNumThreads(1)
@@ -55,7 +61,13 @@ class Order:
 
     def settings(self) -> dict[str, Any]:
         """What fixes the bytes, for the folder's own record."""
-        return {"people": list(self.people), "look": self.look, "supersample": self.supersample, "engine": FORMAT}
+        return {"people": list(self.people), "look": self.look, "supersample": self.supersample, "engine": FORMAT,
+                **({} if self.device == "cpu" else {"device": self.device})}
+
+    @property
+    def run(self) -> int:
+        """Pictures that a worker makes at a time."""
+        return 16 if self.device == "cpu" else 64
 
 
 class Studio:
@@ -65,19 +77,39 @@ class Studio:
         self.order = order
         self.rig = load_rig(order.cast.rig)
         self.renderer = Renderer(self.rig)
+        self.batch = None
+        if order.device != "cpu":
+            from .batch.render import BatchRenderer
+            self.batch = BatchRenderer(self.rig, order.device.removeprefix("torch:"))
         self.backgrounds = order.cast.backgrounds()
         self._puppet = lru_cache(_PEOPLE_KEPT)(lambda person: order.cast.puppet(person, self.rig))
 
-    def __call__(self, index: int) -> tuple[np.ndarray, dict[str, Any]]:
-        """Picture (uint8 [S, S, 3], RGB) and labels (`record.record`) of sample `index`."""
-        order = self.order
-        rng = np.random.default_rng([order.seed, index])
+    def __call__(self, run: range) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
+        """Pictures (uint8 [S, S, 3], RGB) and labels (`record.record`) of consecutive samples."""
+        if self.batch is None:
+            for index in run:
+                rng, puppet, scene = self._plan(index)
+                shot = self.renderer.render(puppet, scene, size=(self.order.size,) * 2,
+                                            supersample=self.order.supersample)
+                yield self._take(index, rng, puppet, scene, shot)
+            return
+        plans = [self._plan(index) for index in run]
+        batch = self.batch.render([p for _, p, _ in plans], [s for _, _, s in plans], size=(self.order.size,) * 2,
+                                  supersample=self.order.supersample)
+        for row, (index, (rng, puppet, scene)) in enumerate(zip(run, plans, strict=True)):
+            yield self._take(index, rng, puppet, scene, batch.shot(row))
+
+    def _plan(self, index: int) -> tuple[np.random.Generator, Puppet, Scene]:
+        rng = np.random.default_rng([self.order.seed, index])
         puppet = self._puppet(self._person(index))
-        scene = self.draw_scene(puppet, rng)
-        shot = self.renderer.render(puppet, scene, size=(order.size, order.size), supersample=order.supersample)
-        sensor = self._sensor(rng, scene.face * order.size)
+        return rng, puppet, self.draw_scene(puppet, rng)
+
+    def _take(self, index: int, rng: np.random.Generator, puppet: Puppet, scene: Scene, shot: Shot
+              ) -> tuple[np.ndarray, dict[str, Any]]:
+        """The picture that the sample's camera makes, and the labels."""
+        sensor = self._sensor(rng, scene.face * self.order.size)
         image = shot.image if sensor is None else sense(shot.image, sensor, rng)
-        return image, record(index=index, seed=order.seed, person=puppet.name, colour=puppet.tone, scene=scene,
+        return image, record(index=index, seed=self.order.seed, person=puppet.name, colour=puppet.tone, scene=scene,
                              shot=shot, sensor=sensor)
 
     def draw_scene(self, puppet: Puppet, rng: np.random.Generator) -> Scene:
@@ -104,3 +136,19 @@ class Studio:
         if self.order.look == "clean" or (self.order.look == "mixed" and rng.random() < 0.5):
             return None
         return draw_sensor(rng, "mixed", face=face)
+
+
+def check_device(device: str) -> None:
+    """See that torch has a device.
+
+    Raises:
+        UsageError: it has none of that name.
+    """
+    import torch
+
+    try:
+        kind = torch.device(device.removeprefix("torch:")).type
+    except RuntimeError:
+        raise UsageError(f"{device!r} is no device: choose cpu, cuda or cuda:N") from None
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise UsageError("torch finds no NVIDIA GPU here; leave out --device, or choose cpu")

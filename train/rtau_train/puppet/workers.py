@@ -25,8 +25,10 @@ from rtau.errors import RtauError
 
 log = logging.getLogger(__name__)
 
-#: Makes sample i: picture (RGB uint8 [S, S, 3]) and labels (plain numbers, words, lists and dicts).
-Maker = Callable[[int], tuple[np.ndarray, dict[str, Any]]]
+#: A picture (RGB uint8 [S, S, 3]) and its labels (plain numbers, words, lists and dicts).
+Sample = tuple[np.ndarray, dict[str, Any]]
+#: Makes a run of consecutive samples, in order; sample i depends on i, not on the run that it is in.
+Maker = Callable[[range], Iterator[Sample]]
 #: A picture's JPEG bytes and its labels' JSON bytes.
 Encoded = tuple[bytes, bytes]
 
@@ -154,20 +156,20 @@ def _serve(connection: Connection, make: Callable[[], Maker], size: int, quality
     with contextlib.suppress(EOFError, OSError):  # the parent is gone
         while True:
             run = connection.recv()
-            index = None
+            samples: list[Encoded] = []
             try:
                 if maker is None:
                     maker = make()
-                samples = []
-                for index in run:
-                    samples.append(encode(*maker(index), size=size, quality=quality))
+                for sample in maker(run):
+                    samples.append(encode(*sample, size=size, quality=quality))
                 connection.send(samples)
             except (EOFError, BrokenPipeError):
                 raise
             except RtauError as error:
                 connection.send((error, traceback.format_exc()))
             except Exception as error:
-                what = "the renderer can't start" if index is None else f"picture {index} can't be made"
+                what = ("the renderer can't start" if maker is None else
+                        f"picture {run[min(len(samples), len(run) - 1)]} can't be made")
                 first = (str(error).splitlines() or [""])[0]
                 connection.send((RenderError(f"{what}: {type(error).__name__}: {first}"), traceback.format_exc()))
 

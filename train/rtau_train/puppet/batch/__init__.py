@@ -1,0 +1,1 @@
+"""The renderer in torch, for a GPU: many pictures at once."""
