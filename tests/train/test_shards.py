@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from stand_in import SIZE, Synthetic, make_some, sample
 
 from rtau.errors import InputError, OutputError, UsageError
+from rtau_train.data import tars
 from rtau_train.data.shards import load_shards, read_labels, read_shards
-from rtau_train.puppet import shards
 from rtau_train.puppet.labels import intensities
 from rtau_train.puppet.record import record, tone_of, typology_angle
 from rtau_train.puppet.sample import AUS
@@ -125,7 +125,7 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path):
 
 
 def test_one_at_a_time(ten):
-    with shards._alone(ten), pytest.raises(UsageError, match="another rtau is rendering"):
+    with tars.alone(ten, "testing"), pytest.raises(UsageError, match="another rtau is rendering"):
         make_some(ten)
 
 
@@ -181,7 +181,7 @@ def test_a_full_disk_in_the_middle_leaves_nothing_half_written(ten, tmp_path, mo
         file = open(path, mode, *rest, **named)
         return Full(file) if "w" in mode else file
 
-    monkeypatch.setattr(shards, "open", limited, raising=False)
+    monkeypatch.setattr(tars, "open", limited, raising=False)
     with pytest.raises(OutputError, match="the disk is full: free some space") as caught:
         make_some(tmp_path, folder=loose)
     assert "\n" not in str(caught.value)

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import json
 import logging
-import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 
 from rtau.errors import InputError
@@ -21,6 +19,7 @@ from rtau.errors import InputError
 from ..puppet.sample import AUS
 from ..puppet.scene import PARTS
 from .people import Part
+from .tars import decode, first_line, tar_name, tar_places
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +61,7 @@ def read_shards(folder: str | Path, *, part: Part | Literal["all"] = "all"
         InputError: there is nothing, or something is damaged.
     """
     for name, jpeg, labels in _samples(Path(folder), part):
-        yield _decode(jpeg, name), labels
+        yield decode(jpeg, name), labels
 
 
 def read_labels(folder: str | Path, *, part: Part | Literal["all"] = "all") -> Iterator[dict[str, Any]]:
@@ -96,10 +95,10 @@ def load_shards(folder: str | Path, part: Part, most_per_person: int | None = No
         rows.append(_facts(labels, name))
     if not rows:
         raise InputError(f"{folder}: no pictures of {part} people")
-    first = _decode(files[0][1], files[0][0])
+    first = decode(files[0][1], files[0][0])
     images = np.empty((len(files), *first.shape), np.uint8)
     for row, (name, jpeg) in enumerate(files):
-        image = _decode(jpeg, name)
+        image = decode(jpeg, name)
         if image.shape != first.shape:
             raise InputError(f"{name} is {image.shape[1]}x{image.shape[0]}, others {first.shape[1]}x{first.shape[0]}: "
                              "render all with one --size")
@@ -118,24 +117,6 @@ def _facts(labels: dict[str, Any], name: str) -> dict[str, Any]:
                 "visibility": [labels["visibility"][part] for part in PARTS]}
     except (KeyError, TypeError) as error:
         raise InputError(f"{name}: the labels lack {error}: {_AGAIN}") from error
-
-
-def tar_places(file: Path) -> dict[str, tuple[int, int]]:
-    """Where each file in a tar begins and how long it is, in order.
-
-    Raises:
-        InputError: it is damaged or cut short.
-    """
-    try:
-        with tarfile.open(file, "r:") as tar:
-            members = tar.getmembers()
-        # A tar cut between two files reads well; only its end marker tells.
-        whole = bool(members) and file.stat().st_size >= members[-1].offset_data + members[-1].size + 1024
-    except (tarfile.TarError, OSError, EOFError) as error:
-        raise InputError(f"{file} is no readable shard ({_first_line(error)}): {_AGAIN}") from error
-    if not whole:
-        raise InputError(f"{file} is cut short: {_AGAIN}")
-    return {member.name: (member.offset_data, member.size) for member in members if member.isreg()}
 
 
 # -- one sample after the other --------------------------------------------------------------
@@ -162,8 +143,8 @@ def _samples(folder: Path, part: str, *, pictures: bool = True) -> Iterator[tupl
 def _from_tars(shards: list[Path], pictures: bool) -> Iterator[tuple[str, bytes, bytes]]:
     expected = 0
     for number, shard in enumerate(shards):
-        if shard.name != f"shard-{number:06d}.tar":
-            raise InputError(f"{shard.parent / f'shard-{number:06d}.tar'} is missing, though {shard.name} is there: "
+        if shard.name != tar_name(number):
+            raise InputError(f"{shard.parent / tar_name(number)} is missing, though {shard.name} is there: "
                              "render again, which makes what is missing")
         places = tar_places(shard)
         names = list(places)
@@ -201,17 +182,10 @@ def _parse(text: bytes, name: str) -> dict[str, Any]:
     try:
         labels = json.loads(text)
     except ValueError as error:
-        raise InputError(f"{name}: the labels are no JSON ({_first_line(error)}): {_AGAIN}") from error
+        raise InputError(f"{name}: the labels are no JSON ({first_line(error)}): {_AGAIN}") from error
     if not isinstance(labels, dict) or not {"index", "person", "part"} <= labels.keys():
         raise InputError(f"{name}: the labels name no index, person and part: {_AGAIN}")
     return labels
-
-
-def _decode(jpeg: bytes, name: str) -> np.ndarray:
-    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) if jpeg.endswith(b"\xff\xd9") else None
-    if image is None:
-        raise InputError(f"{name}: the picture can't be decoded: {_AGAIN}")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def _tell_unfinished(folder: Path, count: int) -> None:
@@ -220,10 +194,6 @@ def _tell_unfinished(folder: Path, count: int) -> None:
     except FileNotFoundError:
         return  # somebody else's shards
     except (ValueError, KeyError, OSError) as error:
-        raise InputError(f"{folder / SETTINGS} can't be read ({_first_line(error)}): {_AGAIN}") from error
+        raise InputError(f"{folder / SETTINGS} can't be read ({first_line(error)}): {_AGAIN}") from error
     if count < wanted:
         log.warning("%s is unfinished: %d of %d pictures are there", folder, count, wanted)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
