@@ -27,7 +27,7 @@ class AuTask:
         self.images, self.points = renders.images, renders.facts["points"]
         self.intensity, self.known = renders.facts["intensity"], renders.facts["known"]
         signs = np.where(self.known, np.where(self.intensity >= 1, 1, -1), 0)
-        self.model: nn.Module = TwoViewNet(self.config, torch.from_numpy(adjacency(signs)))
+        self.model: nn.Module = TwoViewNet(self.config, torch.from_numpy(adjacency(signs, normalized=True)))
         rare = (signs > 0).sum(0) / np.maximum((signs != 0).sum(0), 1)
         #: Rare AUs' positives count more, by the root of their rarity.
         self.positive_weight = torch.from_numpy(np.sqrt((1 - rare) / np.maximum(rare, 1e-3))).float().clamp(max=5)
