@@ -58,8 +58,8 @@ setup(
     ],
     extras_require={
         "tensorrt": ["torch-tensorrt>=2.6"],
-        "train": ["numba>=0.60", "scipy>=1.13"],
-        "test": ["hypothesis>=6.100", "numba>=0.60", "pytest>=8", "scipy>=1.13", "setuptools>=77"],
+        "train": ["numba>=0.60", "openpyxl>=3.1", "scipy>=1.13"],
+        "test": ["hypothesis>=6.100", "numba>=0.60", "openpyxl>=3.1", "pytest>=8", "scipy>=1.13", "setuptools>=77"],
     },
     entry_points={"console_scripts": ["rtau = rtau.cli:main"]},
     classifiers=[

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from rtau_train.commands.align import align
 from rtau_train.commands.data import data
 
 from . import __version__
@@ -201,6 +202,7 @@ def train(recipe: Path, changes: tuple[str, ...], folder: Path) -> None:
         raise UsageError(str(error)) from None
 
 
+data.add_command(align)
 main.add_command(data)
 
 

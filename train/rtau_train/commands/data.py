@@ -34,7 +34,7 @@ def _parts_options(command):
 
 @click.group()
 def data() -> None:
-    """Make training data: openly licensed faces that perform exactly known AUs.
+    """Make training data: openly licensed faces that perform exactly known AUs, or aligned pictures of your own.
 
     \b
     rtau data fetch --out rtau-data              the open portraits and the face rig
@@ -42,6 +42,7 @@ def data() -> None:
     rtau data sheet renders                      a page of them to look at
     rtau data clip --out clip.mp4                a video with its truth
     rtau data card renders                       what they hold and lack, in numbers
+    rtau data align labels.csv --out faces       pictures of your own, or a corpus, ready for training
     """
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Protocol, Self
 
 import numpy as np
@@ -17,6 +16,9 @@ import numpy as np
 from rtau.errors import InputError
 
 _AU = re.compile(r"AU0*([1-9]\d*)", re.IGNORECASE)
+
+#: Numbers that FACS (Ekman, Friesen and Hager, 2002) gives to movements of the face, the head and the eyes.
+FACS: tuple[int, ...] = (1, 2, *range(4, 47), *range(51, 59), *range(61, 67))
 
 
 def au_name(au: int) -> str:

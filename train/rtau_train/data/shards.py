@@ -19,13 +19,12 @@ from rtau.errors import InputError
 from ..puppet.sample import AUS
 from ..puppet.scene import PARTS
 from .people import Part
-from .tars import decode, first_line, tar_name, tar_places
+from .tars import RENDER_AGAIN, Place, decode, first_line, read_place, tar_name, tar_places
 
 log = logging.getLogger(__name__)
 
 #: How a folder was rendered; see `puppet.shards`.
 SETTINGS = "render.json"
-_AGAIN = "delete it and render again, or fetch it anew"
 
 
 @dataclass
@@ -60,14 +59,20 @@ def read_shards(folder: str | Path, *, part: Part | Literal["all"] = "all"
     Raises:
         InputError: there is nothing, or something is damaged.
     """
-    for name, jpeg, labels in _samples(Path(folder), part):
-        yield decode(jpeg, name), labels
+    for name, place, labels in _samples(Path(folder), part):
+        yield decode(read_place(place), name), labels
 
 
 def read_labels(folder: str | Path, *, part: Part | Literal["all"] = "all") -> Iterator[dict[str, Any]]:
     """The labels alone, in order; errors as `read_shards`, but pictures are not looked into."""
-    for _, _, labels in _samples(Path(folder), part, pictures=False):
+    for _, _, labels in _samples(Path(folder), part):
         yield labels
+
+
+def read_places(folder: str | Path, *, part: Part | Literal["all"] = "all") -> Iterator[tuple[Place, dict[str, Any]]]:
+    """Where each picture lies and its labels, in order; errors as `read_labels`."""
+    for _, place, labels in _samples(Path(folder), part):
+        yield place, labels
 
 
 def load_shards(folder: str | Path, part: Part, most_per_person: int | None = None) -> Renders:
@@ -81,24 +86,24 @@ def load_shards(folder: str | Path, part: Part, most_per_person: int | None = No
     Raises:
         InputError: as `read_shards`; the part is empty; or the pictures differ in size.
     """
-    files: list[tuple[str, bytes]] = []
+    files: list[tuple[str, Place]] = []
     rows: list[dict[str, Any]] = []
     person: list[str] = []
     taken: dict[str, int] = {}
-    for name, jpeg, labels in _samples(Path(folder), part):
+    for name, place, labels in _samples(Path(folder), part):
         who = labels["person"]
         taken[who] = taken.get(who, 0) + 1
         if most_per_person is not None and taken[who] > most_per_person:
             continue
-        files.append((name, jpeg))
+        files.append((name, place))
         person.append(who)
         rows.append(_facts(labels, name))
     if not rows:
         raise InputError(f"{folder}: no pictures of {part} people")
-    first = decode(files[0][1], files[0][0])
+    first = decode(read_place(files[0][1]), files[0][0])
     images = np.empty((len(files), *first.shape), np.uint8)
-    for row, (name, jpeg) in enumerate(files):
-        image = decode(jpeg, name)
+    for row, (name, place) in enumerate(files):
+        image = decode(read_place(place), name)
         if image.shape != first.shape:
             raise InputError(f"{name} is {image.shape[1]}x{image.shape[0]}, others {first.shape[1]}x{first.shape[0]}: "
                              "render all with one --size")
@@ -116,14 +121,14 @@ def _facts(labels: dict[str, Any], name: str) -> dict[str, Any]:
                 "intensity": [unit["intensity"] for unit in units], "known": [not unit["ignore"] for unit in units],
                 "visibility": [labels["visibility"][part] for part in PARTS]}
     except (KeyError, TypeError) as error:
-        raise InputError(f"{name}: the labels lack {error}: {_AGAIN}") from error
+        raise InputError(f"{name}: the labels lack {error}: {RENDER_AGAIN}") from error
 
 
 # -- one sample after the other --------------------------------------------------------------
 
 
-def _samples(folder: Path, part: str, *, pictures: bool = True) -> Iterator[tuple[str, bytes, dict[str, Any]]]:
-    """Name for errors, JPEG bytes (empty without `pictures`) and labels."""
+def _samples(folder: Path, part: str) -> Iterator[tuple[str, Place, dict[str, Any]]]:
+    """Name for errors, where the picture lies, and labels."""
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder: give the one that rtau data render wrote")
     shards = sorted(folder.glob("shard-*.tar"))
@@ -132,39 +137,34 @@ def _samples(folder: Path, part: str, *, pictures: bool = True) -> Iterator[tupl
     if not shards and not loose:
         raise InputError(f"{folder} holds no shards and no pictures with labels: render some with rtau data render")
     count = 0
-    for name, jpeg, text in _from_tars(shards, pictures) if shards else _from_files(folder, loose, pictures):
+    for name, place, text in _from_tars(shards) if shards else _from_files(folder, loose):
         count += 1
         labels = _parse(text, name)
         if part in ("all", labels["part"]):
-            yield name, jpeg, labels
+            yield name, place, labels
     _tell_unfinished(folder, count)
 
 
-def _from_tars(shards: list[Path], pictures: bool) -> Iterator[tuple[str, bytes, bytes]]:
+def _from_tars(shards: list[Path]) -> Iterator[tuple[str, Place, bytes]]:
     expected = 0
     for number, shard in enumerate(shards):
         if shard.name != tar_name(number):
             raise InputError(f"{shard.parent / tar_name(number)} is missing, though {shard.name} is there: "
                              "render again, which makes what is missing")
-        places = tar_places(shard)
-        names = list(places)
+        places = list(tar_places(shard).items())
         with open(shard, "rb") as tar:
-
-            def read(name: str) -> bytes:
-                start, length = places[name]
-                tar.seek(start)
-                return tar.read(length)
-
-            for first, second in zip(names[::2], [*names[1::2], "nothing"], strict=False):
+            for (first, picture), (second, labels) in zip(places[::2], [*places[1::2], ("nothing", (0, 0))],
+                                                          strict=False):
                 stem = f"{expected:08d}"
                 if (first, second) != (f"{stem}.jpg", f"{stem}.json"):
                     raise InputError(f"{shard} holds {first} and {second} where {stem}.jpg and {stem}.json belong: "
-                                     f"{_AGAIN}")
-                yield f"{shard}:{stem}", read(first) if pictures else b"", read(second)
+                                     f"{RENDER_AGAIN}")
+                tar.seek(labels[0])
+                yield f"{shard}:{stem}", (shard, *picture), tar.read(labels[1])
                 expected += 1
 
 
-def _from_files(folder: Path, labels: list[Path], pictures: bool) -> Iterator[tuple[str, bytes, bytes]]:
+def _from_files(folder: Path, labels: list[Path]) -> Iterator[tuple[str, Place, bytes]]:
     stems = {file.stem for file in labels}
     lonely = next((file for file in sorted(folder.glob("*.jpg")) if file.stem not in stems), None)
     if lonely is not None:
@@ -172,7 +172,7 @@ def _from_files(folder: Path, labels: list[Path], pictures: bool) -> Iterator[tu
     for file in labels:
         picture = file.with_suffix(".jpg")
         try:
-            yield str(file), picture.read_bytes() if pictures else b"", file.read_bytes()
+            yield str(file), (picture, 0, picture.stat().st_size), file.read_bytes()
         except OSError as error:
             raise InputError(f"{error.filename} can't be read ({error.strerror}): "
                              "render again, which makes what is missing") from error
@@ -182,9 +182,9 @@ def _parse(text: bytes, name: str) -> dict[str, Any]:
     try:
         labels = json.loads(text)
     except ValueError as error:
-        raise InputError(f"{name}: the labels are no JSON ({first_line(error)}): {_AGAIN}") from error
+        raise InputError(f"{name}: the labels are no JSON ({first_line(error)}): {RENDER_AGAIN}") from error
     if not isinstance(labels, dict) or not {"index", "person", "part"} <= labels.keys():
-        raise InputError(f"{name}: the labels name no index, person and part: {_AGAIN}")
+        raise InputError(f"{name}: the labels name no index, person and part: {RENDER_AGAIN}")
     return labels
 
 
@@ -194,6 +194,6 @@ def _tell_unfinished(folder: Path, count: int) -> None:
     except FileNotFoundError:
         return  # somebody else's shards
     except (ValueError, KeyError, OSError) as error:
-        raise InputError(f"{folder / SETTINGS} can't be read ({first_line(error)}): {_AGAIN}") from error
+        raise InputError(f"{folder / SETTINGS} can't be read ({first_line(error)}): {RENDER_AGAIN}") from error
     if count < wanted:
         log.warning("%s is unfinished: %d of %d pictures are there", folder, count, wanted)

@@ -33,7 +33,11 @@ KINDS = (".jpg", ".json")
 #: A picture's JPEG bytes and its labels' JSON bytes.
 Encoded = tuple[bytes, bytes]
 
-_AGAIN = "delete it and render again, or fetch it anew"
+#: Where a picture's bytes lie: the file, the first byte, how many.
+Place = tuple[Path, int, int]
+
+#: What to do about damaged renders.
+RENDER_AGAIN = "delete it and render again, or fetch it anew"
 
 
 def tar_name(number: int) -> str:
@@ -41,7 +45,7 @@ def tar_name(number: int) -> str:
     return f"shard-{number:06d}.tar"
 
 
-def tar_places(file: Path, *, empty: bool = False, again: str = _AGAIN) -> dict[str, tuple[int, int]]:
+def tar_places(file: Path, *, empty: bool = False, again: str = RENDER_AGAIN) -> dict[str, tuple[int, int]]:
     """Where each file in a tar begins and how long it is, in order.
 
     Args:
@@ -65,7 +69,18 @@ def tar_places(file: Path, *, empty: bool = False, again: str = _AGAIN) -> dict[
     return {member.name: (member.offset_data, member.size) for member in members if member.isreg()}
 
 
-def decode(jpeg: bytes, name: str, again: str = _AGAIN) -> np.ndarray:
+def read_place(place: Place, again: str = RENDER_AGAIN) -> bytes:
+    """The bytes that lie there; `again` says what to do if they can't be read. Raises InputError."""
+    file, begin, length = place
+    try:
+        with open(file, "rb", buffering=0) as handle:
+            handle.seek(begin)
+            return handle.read(length)
+    except OSError as error:
+        raise InputError(f"{file} can't be read ({error.strerror}): {again}") from error
+
+
+def decode(jpeg: bytes, name: str, again: str = RENDER_AGAIN) -> np.ndarray:
     """A stored picture as uint8 [H, W, 3], RGB.
 
     Raises:

@@ -127,7 +127,7 @@ class Crew:
         code = process.exitcode
         killed = code is not None and code < 0
         how = f"was killed by {signal.Signals(-code).name}" if killed else f"ended with code {code}"
-        return RenderError(f"a rendering process {how} (short of memory?): "
+        return RenderError(f"a worker process {how} (short of memory?): "
                            "run the same command again to go on, perhaps with fewer --workers")
 
 
@@ -168,7 +168,7 @@ def _serve(connection: Connection, make: Callable[[], Maker], size: int, quality
             except RtauError as error:
                 connection.send((error, traceback.format_exc()))
             except Exception as error:
-                what = ("the renderer can't start" if maker is None else
+                what = ("a worker can't start" if maker is None else
                         f"picture {run[min(len(samples), len(run) - 1)]} can't be made")
                 first = (str(error).splitlines() or [""])[0]
                 connection.send((RenderError(f"{what}: {type(error).__name__}: {first}"), traceback.format_exc()))

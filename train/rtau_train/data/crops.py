@@ -1,0 +1,118 @@
+"""Aligned faces on the disk: what `rtau data align` writes and training reads.
+
+A folder holds
+
+- `faces.json`: how it was made and what it holds: kind and source of the corpus, `names` of the labels, counts, sides;
+- `shard-000000.tar`, ... (WebDataset): for each face `00000012.jpg`, the crop, and `00000012.json`;
+- `skipped.csv`: row, source, subject and reason of each picture that has no face here.
+
+The crop is what `rtau.crop.similarity` and `warp` cut at side `size`, with `pad` pixels more on every side, so that
+training can turn, shift and scale it. Its JSON holds `index` (the row of the corpus), `source`, `subject`, `labels`
+(+1 or -1 by name, only what is known), `intensity` (0 to 5 by name), `points` (68, in pixels of the crop), `matrix`
+(2x3, from pixels of the picture to those of the crop), `score` (0 to 1, that this is a face) and `faces` (how many
+there were).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rtau.errors import InputError
+
+from .faces import FaceSet
+from .stored import StoredPictures, kept
+from .tars import KINDS, Place, first_line, tar_name, tar_places
+
+log = logging.getLogger(__name__)
+
+HEADER = "faces.json"
+SKIPPED = "skipped.csv"
+_AGAIN = "delete it and align again with the same command, which makes what is missing"
+
+
+def read_header(folder: str | Path) -> dict[str, Any]:
+    """What `faces.json` says.
+
+    Raises:
+        InputError: it is missing or damaged.
+    """
+    file = Path(folder) / HEADER
+    try:
+        header = json.loads(file.read_text(encoding="utf-8"))
+        if not {"names", "count", "per_shard", "aligned"} <= header.keys():
+            raise ValueError("it lacks names, count, per_shard or aligned")
+    except FileNotFoundError:
+        raise InputError(f"{folder} holds no {HEADER}: give a folder that rtau data align wrote") from None
+    except (ValueError, AttributeError, OSError) as error:
+        raise InputError(f"{file} can't be read ({first_line(error)}): align into an empty folder") from error
+    return header
+
+
+def open_crops(folder: str | Path, *, memory: int = 2 << 30) -> FaceSet:
+    """What `rtau data align` wrote; a folder that is unfinished is read as far as it goes, with a warning.
+
+    Args:
+        folder: the folder.
+        memory: see `corpus.open_faces`.
+
+    Raises:
+        InputError: there is nothing, or something is damaged.
+    """
+    folder = Path(folder)
+    header = read_header(folder)
+    names = tuple(header["names"])
+    places, facts, points = [], [], []
+    labels: list[np.ndarray] = []
+    intensity: list[np.ndarray] = []
+    column = {name: i for i, name in enumerate(names)}
+    for place, sample in _samples(folder, header):
+        signs, grades = np.zeros(len(names), np.int8), np.full(len(names), np.nan, np.float32)
+        try:
+            for name, sign in sample["labels"].items():
+                signs[column[name]] = sign
+            for name, grade in sample["intensity"].items():
+                grades[column[name]] = grade
+            facts.append((sample["subject"], sample["source"]))
+            points.append(np.array(sample["points"], np.float32).reshape(68, 2))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"{place[0]}: the labels lack or can't have {error}: {_AGAIN}") from error
+        places.append(place)
+        labels.append(signs)
+        intensity.append(grades)
+    if not places:
+        raise InputError(f"{folder} holds no faces{'' if header['aligned'] is None else ': see ' + SKIPPED}")
+    pictures = kept(StoredPictures(places, _AGAIN), memory)
+    return FaceSet(names, np.array([fact[0] for fact in facts], str), np.stack(labels), np.stack(intensity),
+                   np.array([fact[1] for fact in facts], str), pictures, np.stack(points))
+
+
+def _samples(folder: Path, header: dict[str, Any]) -> Iterator[tuple[Place, dict[str, Any]]]:
+    """Where each crop lies, and what is said of it."""
+    shards = -(-header["count"] // header["per_shard"])
+    there = [number for number in range(shards) if (folder / tar_name(number)).exists()]
+    if header["aligned"] is None:
+        log.warning("%s is unfinished: %d of %d shards are there; the same rtau data align goes on", folder,
+                    len(there), shards)
+    elif len(there) < shards:
+        gone = min(set(range(shards)) - set(there))
+        raise InputError(f"{folder / tar_name(gone)} is missing: align again with the same command, which makes it")
+    for number in there:
+        file = folder / tar_name(number)
+        members = list(tar_places(file, empty=True, again=_AGAIN).items())
+        with open(file, "rb") as tar:
+            for (first, picture), (second, labels) in zip(members[::2], [*members[1::2], ("nothing", (0, 0))],
+                                                          strict=False):
+                stem = first.removesuffix(KINDS[0])
+                if first == stem or second != stem + KINDS[1]:
+                    raise InputError(f"{file} holds {first} and {second}, which are no crop and its labels: {_AGAIN}")
+                tar.seek(labels[0])
+                try:
+                    yield (file, *picture), json.loads(tar.read(labels[1]))
+                except ValueError as error:
+                    raise InputError(f"{file}: {second} is no JSON ({first_line(error)}): {_AGAIN}") from error
