@@ -20,7 +20,7 @@ from .surround import Layer, rim, surround
 from .texture import bake
 
 #: Changes when what a file holds changes, so that old files are built anew.
-FORMAT = 1
+FORMAT = 2
 #: The rig's upper teeth sit too high and its lower too low to show when a mouth speaks: cm, stage coordinates.
 _UPPER_TEETH, _LOWER_TEETH = (17039, 19247), (19247, 21451)
 _UPPER_MOVE, _LOWER_MOVE = (0, -0.22, 0.12), (0, 0.22, 0.25)

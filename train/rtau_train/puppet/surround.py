@@ -22,6 +22,7 @@ from .texture import blur, fill, step
 _FINE, _COARSE = 4, 6  # photograph pixels between the vertices of the front and of the rear relief
 _EAR_DEPTH = 3.0  # cm behind the upper jaw points: nothing in front of it is pressed deeper
 _CLIFF = 1.0  # cm from one pixel to the next but one: an edge behind which something else begins
+_TURNED = 0.5  # cosine: photographed skin that turns farther away has lost its colour
 _FOLLOWED = 4  # mesh vertices that move each vertex of the relief
 
 
@@ -105,7 +106,11 @@ def surround(portrait: Portrait, fit: Fit, rig: Rig) -> Surround:
     hole = (deep > 0) | cv2.dilate(jaw.astype(np.uint8), np.ones((7, 7), np.uint8)).astype(bool)
     known = (cv2.erode(coverage, np.ones((9, 9), np.uint8)) > 0.95) & ~hole & ~clothes
     anything = fill(colour, known.astype(np.float32))
-    skin = fill(colour, (known & _like_skin(colour, portrait)).astype(np.float32))
+    # The cheeks' own tone goes on round the head, where it meets that of ears and neck.
+    eyes, lips = portrait.points[[36, 45], 1].mean(), portrait.points[[48, 54]]
+    cheeks = (deep > 0) & (_facing(depth, per_cm) > _TURNED) & (rows > eyes) & (rows < lips[:, 1].mean())
+    cheeks &= (np.arange(width) < lips[0, 0]) | (np.arange(width) > lips[1, 0])
+    skin = fill(colour, ((known | cheeks) & _like_skin(colour, portrait)).astype(np.float32))
     # Under the chin there is a neck; beside it may hang hair, and above the eyes there is nothing but.
     aside = np.abs(np.arange(width)[None] - portrait.points[8, 0]) / per_cm
     near_neck = step(-aside, -6.5, -4.0) * step(rows / per_cm, *(portrait.points[[30, 33], 1] / per_cm))
@@ -236,6 +241,12 @@ def _relief(fit: Fit, rig: Rig, placed: np.ndarray, shape: tuple[int, int]) -> t
     depth, which, _ = rasterise(np.c_[placed, fit.camera[:, 2]], rig.triangles[picked], *shape)
     near = (which >= 0).astype(np.float32)
     return fill(np.where(near > 0, depth, 0)[..., None].astype(np.float32), near)[..., 0], near > 0
+
+
+def _facing(depth: np.ndarray, per_cm: float) -> np.ndarray:
+    """How squarely the relief faces the camera, cosine, [H, W]; `per_cm` pixels per cm."""
+    down, across = np.gradient(blur(depth.astype(np.float32), 2))
+    return 1 / np.sqrt(1 + (across * per_cm) ** 2 + (down * per_cm) ** 2)
 
 
 def _hidden(fit: Fit, rig: Rig, placed: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

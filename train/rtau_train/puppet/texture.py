@@ -92,13 +92,21 @@ def bake(portrait: Portrait, fit: Fit, rig: Rig, person: np.ndarray) -> SkinText
     camera = fit.camera[stage.vertices[:stage.skin]]
     normals = vertex_normals(camera, faces)
     # The mesh is fine about the lids; smoothing keeps one turned triangle from opening a hole.
-    values = np.c_[fit.project(camera), camera[:, 2], normals[:, 2], stage.lid]
-    x, y, z, facing, lid = np.moveaxis(interpolate(which, weights, faces, values), 2, 0)
+    values = np.c_[fit.project(camera), camera[:, 2], normals[:, 2], stage.lid, stage.ring]
+    x, y, z, facing, lid, ring = np.moveaxis(interpolate(which, weights, faces, values), 2, 0)
     colour = cv2.remap(photo, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).clip(0, 1)
 
     front = _front_depth(fit, rig, portrait.image.shape[:2])
     seen = (which >= 0) & (z > cv2.remap(front, 2 * x + 0.5, 2 * y + 0.5, cv2.INTER_NEAREST) - _BEHIND)
     seen &= (facing > _GRAZING) & (cv2.remap(person[..., 3], x, y, cv2.INTER_LINEAR) > 0.9)
+    # The photograph's outline of the jaw holds its backdrop's light and is seldom where the fit's is:
+    # there skin that is paler than what lies farther in is none.
+    eyes, nose = portrait.points[[36, 45], 1].mean(), portrait.points[33, 1]
+    rim = step(-ring, -22, -14) * step(y, eyes, nose) * step(-facing, -0.6, -0.4)
+    inner = fill(colour, (seen & (facing > 0.6)).astype(np.float32))
+    paler = colour.mean(2) / np.maximum(inner.mean(2), 0.02)
+    greyer = _saturation(inner) - _saturation(colour)
+    seen &= rim * np.maximum(step(paler, 1.0, 1.15), step(greyer, 0.04, 0.10)) < 0.5
     # The nostrils' underside is seen, but the rig's nose seldom agrees: trust the picture.
     seen |= (_inside(portrait.nose[None], x, y, below=_nose_middle(portrait)) > 0) & (z > camera[:, 2].max() - 4.5) \
         & (which >= 0)
@@ -111,6 +119,12 @@ def bake(portrait: Portrait, fit: Fit, rig: Rig, person: np.ndarray) -> SkinText
     lash = _lash_colour(skin, rig, tone)
     closed = _close_lids(skin, seen, lid, lash, rig)
     return SkinTexture(skin, closed, lid, _bare(skin, tone, rig), tone, lash)
+
+
+def _saturation(image: np.ndarray) -> np.ndarray:
+    """How far the strongest colour stands above the weakest, as a share of it, [H, W]."""
+    high = image.max(2)
+    return (high - image.min(2)) / np.maximum(high, 0.02)
 
 
 def _front_depth(fit: Fit, rig: Rig, shape: tuple[int, int]) -> np.ndarray:
