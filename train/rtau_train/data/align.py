@@ -25,7 +25,7 @@ from rtau.errors import InputError, UsageError
 
 from ..puppet.workers import Crew, encode
 from .cropper import SKIP, Cropper, CropSettings
-from .crops import HEADER, SKIPPED
+from .crops import HEADER, SKIPPED, STEM
 from .draft import drop_missing
 from .faces import Listing
 from .tars import PARTIAL, Encoded, Tars, alone, write_whole
@@ -92,7 +92,7 @@ def align(listing: Listing, out: str | Path, *, source: str = "", kind: str = ""
     with alone(out, "aligning into it"):
         _agree(out, header)
         skipped = _read_skipped(out)
-        target = Tars(out, len(listing), per_shard, without=skipped)
+        target = Tars(out, len(listing), per_shard, without=skipped, stem=STEM)
         missing = target.missing()
         for part in missing:
             skipped = {row: reason for row, reason in skipped.items() if row not in part}

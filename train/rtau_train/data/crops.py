@@ -3,7 +3,7 @@
 A folder holds
 
 - `faces.json`: how it was made and what it holds: kind and source of the corpus, `names` of the labels, counts, sides;
-- `shard-000000.tar`, ... (WebDataset): for each face `00000012.jpg`, the crop, and `00000012.json`;
+- `faces-000000.tar`, ... (WebDataset): for each face `00000012.jpg`, the crop, and `00000012.json`;
 - `skipped.csv`: row, source, subject and reason of each picture that has no face here.
 
 The crop is what `rtau.crop.similarity` and `warp` cut at side `size`, with `pad` pixels more on every side, so that
@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 HEADER = "faces.json"
 SKIPPED = "skipped.csv"
+STEM = "faces"
 _AGAIN = "delete it and align again with the same command, which makes what is missing"
 
 
@@ -94,16 +95,17 @@ def open_crops(folder: str | Path, *, memory: int = 2 << 30) -> FaceSet:
 
 def _samples(folder: Path, header: dict[str, Any]) -> Iterator[tuple[Place, dict[str, Any]]]:
     """Where each crop lies, and what is said of it."""
-    shards = -(-header["count"] // header["per_shard"])
-    there = [number for number in range(shards) if (folder / tar_name(number)).exists()]
+    tars = -(-header["count"] // header["per_shard"])
+    there = [number for number in range(tars) if (folder / tar_name(number, STEM)).exists()]
     if header["aligned"] is None:
-        log.warning("%s is unfinished: %d of %d shards are there; the same rtau data align goes on", folder,
-                    len(there), shards)
-    elif len(there) < shards:
-        gone = min(set(range(shards)) - set(there))
-        raise InputError(f"{folder / tar_name(gone)} is missing: align again with the same command, which makes it")
+        log.warning("%s is unfinished: %d of %d tars are there; the same rtau data align goes on", folder,
+                    len(there), tars)
+    elif len(there) < tars:
+        gone = min(set(range(tars)) - set(there))
+        raise InputError(f"{folder / tar_name(gone, STEM)} is missing: align again with the same command, which makes "
+                         "what is missing")
     for number in there:
-        file = folder / tar_name(number)
+        file = folder / tar_name(number, STEM)
         members = list(tar_places(file, empty=True, again=_AGAIN).items())
         with open(file, "rb") as tar:
             for (first, picture), (second, labels) in zip(members[::2], [*members[1::2], ("nothing", (0, 0))],

@@ -40,9 +40,9 @@ Place = tuple[Path, int, int]
 RENDER_AGAIN = "delete it and render again, or fetch it anew"
 
 
-def tar_name(number: int) -> str:
-    """The name of the shard of this number, from 0."""
-    return f"shard-{number:06d}.tar"
+def tar_name(number: int, stem: str = "shard") -> str:
+    """The name of the tar of this number, from 0: "shard-000000.tar"."""
+    return f"{stem}-{number:06d}.tar"
 
 
 def tar_places(file: Path, *, empty: bool = False, again: str = RENDER_AGAIN) -> dict[str, tuple[int, int]]:
@@ -150,10 +150,12 @@ class Tars:
         count: numbers in all.
         per_shard: numbers to a tar.
         without: numbers that have no sample.
+        stem: how the tars' names begin.
     """
 
-    def __init__(self, out: Path, count: int, per_shard: int, without: Collection[int] = ()) -> None:
-        self._out = out
+    def __init__(self, out: Path, count: int, per_shard: int, without: Collection[int] = (), stem: str = "shard"
+                 ) -> None:
+        self._out, self._stem = out, stem
         self._parts = [range(start, min(start + per_shard, count)) for start in range(0, count, per_shard)]
         self._per_shard = per_shard
         self._without = without
@@ -161,11 +163,11 @@ class Tars:
         self._raw: io.BufferedWriter | None = None
 
     def _file(self, index: int) -> Path:
-        return self._out / tar_name(index // self._per_shard)
+        return self._out / tar_name(index // self._per_shard, self._stem)
 
     def missing(self) -> list[range]:
         """The numbers of the tars that are not there or not whole, a range for each; leftovers are removed."""
-        for leftover in self._out.glob(f"shard-*.tar{PARTIAL}"):
+        for leftover in self._out.glob(f"{self._stem}-*.tar{PARTIAL}"):
             leftover.unlink()
         return [part for part in self._parts if not self._complete(part)]
 
