@@ -1,22 +1,26 @@
-"""The networks in plain torch: a small residual backbone, the two-view AU network, the landmark network.
+"""The networks in plain torch: the two-view AU network, as trained and as deployed, and the landmark network.
 
 The AU network is that of *Multi-label Co-regularization for Semi-supervised Facial Action
 Unit Recognition* (Niu et al., NeurIPS 2019): two backbones see the same face, a graph
 convolution over AU co-occurrence, shared by both, shapes each view's classifiers. Ours is
 the ordinal head: one direction and five ordered thresholds per AU, so that presence and
-intensity are two readings of one score.
+intensity are two readings of one score. With `grades=1` there is presence alone, as in the
+paper, for AUs or for any other facial attributes.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import re
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .errors import RtauError
+from .errors import RtauError, UsageError
+from .trunk import Trunk
+from .view import open_view
 
 if TYPE_CHECKING:
     from .store import Weights
@@ -25,87 +29,51 @@ if TYPE_CHECKING:
 GRADES = 5
 
 
-class Block(nn.Module):
-    """Two 3x3 convolutions with a shortcut (He et al., 2016)."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(outputs)
-        self.shortcut = nn.Identity() if stride == 1 and inputs == outputs else nn.Sequential(
-            nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.bn1(self.conv1(x)))
-        return F.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
-
-
-class Trunk(nn.Module):
-    """Residual backbone; strides 4, 8, 16 with `width`, 2 `width`, 4 `width` channels."""
-
-    def __init__(self, width: int, blocks: tuple[int, int, int]) -> None:
-        super().__init__()
-        half = max(width // 2, 8)
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, half, 3, 2, 1, bias=False), nn.BatchNorm2d(half), nn.ReLU(),
-            nn.Conv2d(half, width, 3, 2, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
-        widths = (width, 2 * width, 4 * width)
-        stages, inputs = [], width
-        for stage, (outputs, count) in enumerate(zip(widths, blocks, strict=True)):
-            stages.append(nn.Sequential(*(
-                Block(inputs if i == 0 else outputs, outputs, 2 if stage and i == 0 else 1) for i in range(count))))
-            inputs = outputs
-        self.stages = nn.ModuleList(stages)
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """Features at strides 4, 8 and 16 of float [N, 3, S, S]."""
-        x, levels = self.stem(x), []
-        for stage in self.stages:
-            x = stage(x)
-            levels.append(x)
-        return levels
-
-
-class View(nn.Module):
-    """One feature generator: a crop in, a vector of `features` out.
-
-    The last map is flattened, not averaged: in an aligned crop the place tells which muscle it is.
-    """
-
-    def __init__(self, size: int, width: int, blocks: tuple[int, int, int], features: int, dropout: float) -> None:
-        super().__init__()
-        self.trunk = Trunk(width, blocks)
-        cells = (size // 16) ** 2
-        self.squeeze = nn.Sequential(nn.Conv2d(4 * width, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
-        self.dropout = nn.Dropout(dropout)
-        self.project = nn.Linear(width * cells, features)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.squeeze(self.trunk(x)[-1]).flatten(1)
-        return F.relu(self.project(self.dropout(x)))
-
-
 @dataclass(frozen=True)
 class AuConfig:
     """What builds an AU network.
 
     Attributes:
-        aus: AU numbers, in the order of the outputs.
-        size: side of the crop in pixels, a multiple of 16.
-        width, blocks, features: see `Trunk` and `View`.
-        dropout: before the projection, in training.
+        names: of the labels, in the order of the outputs: "AU01", ... for Action Units, any words for attributes.
+        size: side of the crop in pixels, for the trunk a multiple of 16.
+        backbone: "trunk", or what `rtau.backbones.open_backbone` knows; the paper has resnet34.
+        views: 2, or 1 as a baseline without a partner.
+        grades: 5 for presence and intensity, 1 for presence alone.
+        width, blocks: of the trunk, see `rtau.trunk.Trunk`.
+        features: length of a view's feature vector; None takes 128 with the trunk, and what a published backbone
+            pools, without a projection, as in the paper.
+        dropout: in training, on what the backbone gives.
         graph: whether a graph convolution shapes the classifiers.
+        slope: of the graph's ReLU below 0: the paper's formula has 0, its release 0.2.
+
+    Raises:
+        UsageError: a value that builds no network.
     """
 
-    aus: tuple[int, ...]
+    names: tuple[str, ...]
     size: int = 112
     width: int = 32
     blocks: tuple[int, int, int] = (1, 1, 1)
-    features: int = 128
+    features: int | None = None
     dropout: float = 0.2
     graph: bool = True
+    backbone: str = "trunk"
+    views: int = 2
+    grades: int = GRADES
+    slope: float = 0.2
+
+    def __post_init__(self) -> None:
+        if not self.names or len(set(self.names)) != len(self.names) or not all(isinstance(n, str) for n in self.names):
+            raise UsageError(f"an AU network needs names of labels, each once, not {self.names!r}")
+        if self.views not in (1, 2):
+            raise UsageError(f"an AU network has 1 or 2 views, not {self.views!r}")
+        if self.grades not in (1, GRADES):
+            raise UsageError(f"an AU network has 1 or {GRADES} grades, not {self.grades!r}")
+
+    @property
+    def aus(self) -> tuple[int, ...]:
+        """Numbers of the AUs among the names."""
+        return tuple(int(n[2:]) for n in self.names if re.fullmatch(r"AU\d+", n))
 
     def as_dict(self) -> dict:
         """Plain values, for a manifest."""
@@ -113,77 +81,105 @@ class AuConfig:
 
     @classmethod
     def from_dict(cls, values: dict) -> AuConfig:
-        """Back from a manifest's plain values."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        """Back from a manifest's plain values; older ones have the numbers "aus" in place of "names".
+
+        Raises:
+            UsageError: a setting is unknown, or builds no network.
+        """
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        if "aus" in values:
+            values.setdefault("names", tuple(f"AU{au:02d}" for au in values.pop("aus")))
+        known = [f.name for f in fields(cls)]
+        unknown = sorted(set(values) - set(known))
+        if unknown:
+            raise UsageError(f"unknown setting {unknown[0]!r} of the AU network; known are {', '.join(known)}")
+        return cls(**values)
+
+
+def _open_views(config: AuConfig) -> nn.ModuleList:
+    return nn.ModuleList(
+        open_view(config.backbone, size=config.size, width=config.width, blocks=config.blocks,
+                  features=config.features, dropout=config.dropout) for _ in range(config.views))
 
 
 class Graph(nn.Module):
     """Two-layer graph convolution from initial to final classifiers, shared by the views.
 
-    `W_t = A . LeakyReLU(A . W_0 . H_0) . H_1` with A the normalized co-occurrence of AUs.
+    `W_t = A . ReLU(A . W_0 . H_0) . H_1`, A the adjacency of the labels; the ReLU may be a leaky one.
     """
 
-    def __init__(self, adjacency: Tensor, width: int) -> None:
+    def __init__(self, adjacency: Tensor, width: int, slope: float) -> None:
         super().__init__()
+        self.slope = slope
         self.register_buffer("adjacency", adjacency)
         self.first = nn.Parameter(torch.eye(width) + 0.02 * torch.randn(width, width))
         self.second = nn.Parameter(torch.eye(width) + 0.02 * torch.randn(width, width))
 
     def forward(self, classifiers: Tensor) -> Tensor:
-        hidden = F.leaky_relu(self.adjacency @ classifiers @ self.first, 0.2)
+        hidden = F.leaky_relu(self.adjacency @ classifiers @ self.first, self.slope)
         return self.adjacency @ hidden @ self.second
 
 
 class TwoViewNet(nn.Module):
-    """The AU network as it is trained.
+    """The AU network as it is trained. Its views start from different random weights.
 
     Args:
         config: its build.
-        adjacency: [C, C] normalized co-occurrence of AUs; identity when None.
+        adjacency: [C, C], as the labels go together; identity when None.
+
+    Attributes:
+        views: one or two; each has a `backbone` that `rtau.backbones.load_pretrained` can fill.
+        classifiers: per view [C, d + 1], before the graph.
     """
 
     def __init__(self, config: AuConfig, adjacency: Tensor | None = None) -> None:
         super().__init__()
         self.config = config
-        count, width = len(config.aus), config.features + 1
-        self.views = nn.ModuleList(
-            View(config.size, config.width, config.blocks, config.features, config.dropout) for _ in range(2))
+        count = len(config.names)
+        self.views = _open_views(config)
+        features = self.views[0].width
         self.classifiers = nn.ParameterList(
-            nn.Parameter(torch.randn(count, width) / config.features**0.5) for _ in range(2))
-        self.graph = Graph(torch.eye(count) if adjacency is None else adjacency.float(), width) if config.graph else None
+            nn.Parameter(torch.randn(count, features + 1) / features**0.5) for _ in self.views)
+        adjacency = torch.eye(count) if adjacency is None else adjacency.float()
+        if adjacency.shape != (count, count):
+            raise ValueError(f"the adjacency has shape {tuple(adjacency.shape)}, expected {(count, count)}")
+        self.graph = Graph(adjacency, features + 1, config.slope) if config.graph else None
         #: Gaps between the thresholds of neighbouring grades, before softplus.
-        self.gaps = nn.Parameter(torch.zeros(count, GRADES - 1))
+        self.gaps = nn.Parameter(torch.zeros(count, config.grades - 1)) if config.grades > 1 else None
 
     def final_classifiers(self) -> list[Tensor]:
-        """Per view [C, features + 1]: weights and, last, the bias."""
+        """Per view [C, d + 1]: weights and, last, the bias."""
         return [self.graph(w) if self.graph is not None else w for w in self.classifiers]
 
     def thresholds(self) -> Tensor:
-        """[C, 5] ascending; that of grade A is 0."""
+        """[C, grades] ascending; that of grade A is 0."""
+        if self.gaps is None:
+            return self.classifiers[0].new_zeros(len(self.config.names), 1)
         return F.pad(F.softplus(self.gaps).cumsum(1), (1, 0))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scores [2, N, C] of both views; the logit of presence."""
+        """Scores [views, N, C] of normalized crops [N, 3, S, S]; each is the logit of presence."""
         return torch.stack([F.linear(view(x), w[:, :-1], w[:, -1])
                             for view, w in zip(self.views, self.final_classifiers(), strict=True)])
 
 
 class DeployedAuNet(nn.Module):
-    """The AU network as it runs: the graph folded into two linear heads, calibration inside.
+    """The AU network as it runs: the graph folded into linear heads, one a view, calibration inside.
 
-    Input: float32 [N, 3, S, S], RGB 0..255. Outputs: presence [N, C] 0..1, intensity [N, C] 0..5.
+    Input: float32 [N, 3, S, S], RGB 0..255. Outputs: presence [N, C] 0..1, intensity [N, C] 0..5, which is NaN
+    where the network knows presence alone.
     """
 
     def __init__(self, config: AuConfig) -> None:
         super().__init__()
         self.config = config
-        count = len(config.aus)
-        self.views = nn.ModuleList(
-            View(config.size, config.width, config.blocks, config.features, config.dropout) for _ in range(2))
-        self.heads = nn.ModuleList(nn.Linear(config.features, count) for _ in range(2))
-        self.register_buffer("thresholds", torch.zeros(count, GRADES))
+        count = len(config.names)
+        self.views = _open_views(config)
+        self.heads = nn.ModuleList(nn.Linear(view.width, count) for view in self.views)
+        self.register_buffer("thresholds", torch.zeros(count, config.grades))
         #: Platt scaling of each grade's logit: rows slope and shift, fitted on people kept out of training.
-        self.register_buffer("calibration", torch.stack([torch.ones(count, GRADES), torch.zeros(count, GRADES)]))
+        self.register_buffer("calibration", torch.stack([
+            torch.ones(count, config.grades), torch.zeros(count, config.grades)]))
 
     @classmethod
     def fold(cls, trained: TwoViewNet) -> DeployedAuNet:
@@ -198,7 +194,7 @@ class DeployedAuNet(nn.Module):
         return net.eval()
 
     def scores(self, pixels: Tensor) -> Tensor:
-        """Scores [2, N, C] of both views, before thresholds."""
+        """Scores [views, N, C], before thresholds."""
         x = normalize(pixels)
         return torch.stack([head(view(x)) for view, head in zip(self.views, self.heads, strict=True)])
 
@@ -206,9 +202,12 @@ class DeployedAuNet(nn.Module):
         agreed = torch.sigmoid(self.scores(pixels).unsqueeze(-1) - self.thresholds).mean(0).clamp(1e-6, 1 - 1e-6)
         slope, shift = self.calibration[0], self.calibration[1]
         grades = torch.sigmoid(torch.log(agreed / (1 - agreed)) * slope + shift)
+        presence = grades[..., 0]
+        if self.config.grades == 1:
+            return presence, torch.full_like(presence, float("nan"))
         # A higher grade implies the lower ones, whatever calibration did to each.
-        grades = torch.stack([grades[..., 0], *(grades[..., : k + 1].amin(-1) for k in range(1, GRADES))], -1)
-        return grades[..., 0], grades.sum(-1)
+        grades = torch.stack([presence, *(grades[..., : k + 1].amin(-1) for k in range(1, self.config.grades))], -1)
+        return presence, grades.sum(-1)
 
 
 @dataclass(frozen=True)

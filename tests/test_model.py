@@ -6,29 +6,89 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rtau.au import AUS
-from rtau.errors import RtauError
-from rtau.model import GRADES, AuConfig, DeployedAuNet, TwoViewNet, build, load_model, normalize
+from rtau.errors import RtauError, UsageError
+from rtau.model import GRADES, AuConfig, DeployedAuNet, Graph, TwoViewNet, build, load_model, normalize
 from rtau.store import find_weights, read_manifest, weights_folder
 
-SMALL = AuConfig(AUS, size=48, width=8, features=16)
+NAMES = tuple(f"AU{au:02d}" for au in AUS)
+SMALL = AuConfig(NAMES, size=48, width=8, features=16)
 
 
-def small_net(seed: int = 0) -> TwoViewNet:
+def small_net(seed: int = 0, config: AuConfig = SMALL) -> TwoViewNet:
+    """A network with unequal thresholds and running statistics of some data."""
     torch.manual_seed(seed)
-    adjacency = torch.rand(len(AUS), len(AUS))
-    net = TwoViewNet(SMALL, (adjacency + adjacency.T) / len(AUS)).eval()
+    count = len(config.names)
+    adjacency = torch.rand(count, count)
+    net = TwoViewNet(config, (adjacency + adjacency.T) / count).train()
     with torch.no_grad():
-        net.gaps.uniform_(-1, 1)
-    return net
+        net(torch.randn(4, 3, config.size, config.size))
+        if net.gaps is not None:
+            net.gaps.uniform_(-1, 1)
+    return net.eval()
 
 
 @torch.no_grad()
-def test_folding_the_graph_changes_no_logit():
+def change_by_folding(net: TwoViewNet) -> float:
+    pixels = torch.rand(3, 3, net.config.size, net.config.size) * 255
+    scores = net(normalize(pixels))
+    assert scores.shape == (net.config.views, 3, len(net.config.names)) and scores.any()
+    folded = DeployedAuNet.fold(net)
+    assert torch.equal(folded.thresholds, net.thresholds())
+    return (scores - folded.scores(pixels)).abs().max().item()
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 1000), st.integers(1, 30), st.sampled_from([16, 48, 80]), st.sampled_from([1, 2]),
+       st.sampled_from([1, GRADES]), st.booleans(), st.sampled_from([None, 16]), st.sampled_from([0.0, 0.2]))
+def test_folding_the_graph_changes_no_logit(seed, count, size, views, grades, graph, features, slope):
+    config = AuConfig(tuple(f"attribute {i}" for i in range(count)), size=size, width=8, views=views, grades=grades,
+                      graph=graph, features=features, slope=slope)
+    assert change_by_folding(small_net(seed, config)) < 1e-5
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.integers(0, 1000), st.sampled_from(["resnet18", "mobilenetv4_conv_small", "efficientnet_lite0"]),
+       st.integers(33, 96), st.sampled_from([1, 2]), st.sampled_from([1, GRADES]), st.sampled_from([None, 24]))
+def test_folding_changes_no_logit_with_published_backbones(seed, backbone, size, views, grades, features):
+    config = AuConfig(NAMES[:5], size=size, backbone=backbone, views=views, grades=grades, features=features)
+    assert change_by_folding(small_net(seed, config)) < 1e-5
+
+
+def test_the_papers_network_has_plain_linear_heads_on_resnet34():
+    net = small_net(0, AuConfig(NAMES[:12], size=64, backbone="resnet34", grades=1, slope=0.0))
+    assert [tuple(w.shape) for w in net.final_classifiers()] == [(12, 513)] * 2
+    assert {name.split(".")[2] for name, _ in net.named_parameters() if name.startswith("views.")} == {"backbone"}
+    assert change_by_folding(net) < 1e-5
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.2])
+def test_the_graph_is_the_papers_formula(slope):
+    torch.manual_seed(0)
+    adjacency, w = torch.rand(4, 4), torch.randn(4, 7)
+    graph = Graph(adjacency, 7, slope)
+    a, first, second = adjacency.numpy(), graph.first.detach().numpy(), graph.second.detach().numpy()
+    hidden = a @ w.numpy() @ first
+    expected = a @ np.where(hidden > 0, hidden, slope * hidden) @ second
+    assert graph(w).detach().numpy() == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_graph_is_shared_and_one_view_can_go_without_it():
     net = small_net()
-    pixels = torch.rand(5, 3, 48, 48) * 255
-    assert (net(normalize(pixels)) - DeployedAuNet.fold(net).scores(pixels)).abs().max() < 1e-5
+    assert len([name for name, _ in net.named_parameters() if name.startswith("graph.")]) == 2
+    alone = small_net(0, AuConfig(NAMES, size=48, width=8, views=1, graph=False))
+    assert len(alone.views) == len(alone.final_classifiers()) == 1 and alone.final_classifiers()[0].shape[1] == 129
+
+
+@pytest.mark.parametrize("backbone", ["trunk", "resnet18", "mobilenetv4_conv_small", "efficientnet_lite0"])
+def test_views_start_from_different_weights(backbone):
+    first, second = TwoViewNet(AuConfig(NAMES, size=48, backbone=backbone)).views
+    alike = [name for (name, a), (_, b) in zip(first.named_parameters(), second.named_parameters(), strict=True)
+             if a.ndim > 1 and (a - b).abs().mean() < 0.1 * a.abs().mean()]
+    assert not alike
 
 
 @torch.no_grad()
@@ -53,11 +113,28 @@ def test_thresholds_ascend_from_zero():
     assert (thresholds[:, 0] == 0).all() and (thresholds.diff(dim=1) > 0).all()
 
 
-def test_gradients_reach_every_parameter():
-    net = small_net().train()
-    net(torch.randn(4, 3, 48, 48)).square().sum().backward()
-    missing = [name for name, p in net.named_parameters() if p.grad is None and name != "gaps"]
-    assert not missing
+@pytest.mark.parametrize("config", [
+    SMALL, AuConfig(NAMES, size=48, width=8, views=1, grades=1),
+    AuConfig(NAMES, size=48, backbone="mobilenetv4_conv_small", grades=1)], ids=["small", "one", "published"])
+def test_gradients_reach_every_parameter(config):
+    net = small_net(0, config).train()
+    (net(torch.randn(4, 3, 48, 48)).unsqueeze(-1) - net.thresholds()).square().sum().backward()
+    assert not [name for name, p in net.named_parameters() if p.grad is None or not p.grad.any()]
+
+
+@torch.no_grad()
+def test_presence_alone_says_nothing_of_intensity():
+    net = small_net(0, AuConfig(NAMES, size=48, width=8, grades=1))
+    pixels = torch.rand(5, 3, 48, 48) * 255
+    presence, intensity = DeployedAuNet.fold(net)(pixels)
+    assert intensity.shape == presence.shape and torch.isnan(intensity).all()
+    assert torch.allclose(presence, torch.sigmoid(net(normalize(pixels))).mean(0), atol=1e-5)
+    assert (net.thresholds() == 0).all() and net.thresholds().shape == (len(NAMES), 1)
+
+
+def test_an_adjacency_of_other_labels_is_refused():
+    with pytest.raises(ValueError, match=r"shape \(3, 3\), expected \(18, 18\)"):
+        TwoViewNet(SMALL, torch.eye(3))
 
 
 @pytest.mark.parametrize("name", ["au", "landmarks"])
@@ -99,6 +176,37 @@ def test_damaged_weights_are_one_line(tmp_path, harm):
 
 
 def test_config_survives_json():
-    config = AuConfig(AUS, blocks=(1, 2, 3))
-    assert AuConfig.from_dict(json.loads(json.dumps(config.as_dict()))) == config
-    assert np.array_equal(config.aus, AUS)
+    for config in (AuConfig(NAMES, blocks=(1, 2, 3)), AuConfig(("Smiling", "AU12"), backbone="resnet34", grades=1)):
+        assert AuConfig.from_dict(json.loads(json.dumps(config.as_dict()))) == config
+    assert AuConfig(NAMES).aus == AUS and AuConfig(("Smiling", "AU12", "AU1 or 2")).aus == (12,)
+
+
+def test_manifests_with_numbers_in_place_of_names_still_load(tmp_path):
+    for file in weights_folder().glob("*.[sj]*"):
+        shutil.copy(file, tmp_path)
+    facts = json.loads((tmp_path / "manifest.json").read_text())
+    config = facts["au"]["config"]
+    assert config.pop("names") == list(NAMES)
+    config["aus"] = list(AUS)
+    (tmp_path / "manifest.json").write_text(json.dumps(facts))
+    old, new = build(find_weights("au", tmp_path)), load_model("au")
+    assert old.config == new.config and old.config.names == NAMES
+    pixels = torch.rand(2, 3, 112, 112) * 255
+    with torch.no_grad():
+        assert all(torch.equal(a, b) for a, b in zip(old(pixels), new(pixels), strict=True))
+
+
+@pytest.mark.parametrize(("values", "says"), [
+    ({"names": NAMES, "views": 3}, "1 or 2 views, not 3"),
+    ({"names": NAMES, "grades": 4}, "1 or 5 grades, not 4"),
+    ({"names": ()}, "names of labels"),
+    ({"names": ("AU01", "AU01")}, "names of labels, each once"),
+    ({"names": AUS}, "names of labels"),
+    ({"names": NAMES, "feature": 12}, "unknown setting 'feature' of the AU network; known are names, size"),
+    ({"names": NAMES, "backbone": "resnet"}, "unknown backbone 'resnet'"),
+    ({"names": NAMES, "size": 100}, "a multiple of 16, not 100"),
+])
+def test_configs_that_build_no_network_are_one_line(values, says):
+    with pytest.raises(UsageError, match=says) as error:
+        TwoViewNet(AuConfig.from_dict(values))
+    assert "\n" not in str(error.value)
