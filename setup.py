@@ -58,6 +58,7 @@ setup(
     ],
     extras_require={
         "tensorrt": ["torch-tensorrt>=2.6"],
+        "timm": ["timm>=1.0"],
         "train": ["numba>=0.60", "openpyxl>=3.1", "scipy>=1.13"],
         "test": ["hypothesis>=6.100", "numba>=0.60", "openpyxl>=3.1", "pytest>=8", "scipy>=1.13", "setuptools>=77"],
     },
