@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numba as nb
 import numpy as np
 
 from .fit import DISTANCE
@@ -33,17 +34,35 @@ class Camera:
 
     def see(self, head: np.ndarray) -> np.ndarray:
         """Head coordinates [N, 3] to camera coordinates, float32."""
-        return ((head - self.pivot.astype(np.float32)) @ self.rotation.T.astype(np.float32)
-                + self.offset.astype(np.float32))
+        out = np.empty((len(head), 3), np.float32)
+        _see(np.ascontiguousarray(head, np.float32), self.rotation.astype(np.float32), self.pivot.astype(np.float32),
+             self.offset.astype(np.float32), out)
+        return out
 
     def place(self, camera: np.ndarray, factor: float = 1.0) -> np.ndarray:
         """Camera coordinates to pixels and depth, float32 [N, 3]; `factor` finer pixels."""
-        scale = np.float32(self.focal) / (np.float32(self.distance) - camera[:, 2])
-        out = np.empty_like(camera, dtype=np.float32)
-        out[:, 0] = (self.centre[0] + camera[:, 0] * scale + 0.5) * factor - 0.5
-        out[:, 1] = (self.centre[1] - camera[:, 1] * scale + 0.5) * factor - 0.5
-        out[:, 2] = camera[:, 2]
+        out = np.empty((len(camera), 3), np.float32)
+        _place(np.ascontiguousarray(camera, np.float32), np.float32(self.focal), np.float32(self.distance),
+               np.float32(self.centre[0]), np.float32(self.centre[1]), np.float32(factor), out)
         return out
+
+
+@nb.njit(cache=True, fastmath=True)
+def _see(head, rotation, pivot, offset, out):
+    for i in range(head.shape[0]):
+        x, y, z = head[i, 0] - pivot[0], head[i, 1] - pivot[1], head[i, 2] - pivot[2]
+        for k in range(3):
+            out[i, k] = rotation[k, 0] * x + rotation[k, 1] * y + rotation[k, 2] * z + offset[k]
+
+
+@nb.njit(cache=True, fastmath=True)
+def _place(camera, focal, distance, across, down, factor, out):
+    half = np.float32(0.5)
+    for i in range(camera.shape[0]):
+        scale = focal / (distance - camera[i, 2])
+        out[i, 0] = (across + camera[i, 0] * scale + half) * factor - half
+        out[i, 1] = (down - camera[i, 1] * scale + half) * factor - half
+        out[i, 2] = camera[i, 2]
 
 
 def rotation_of(yaw: float, pitch: float, roll: float) -> np.ndarray:

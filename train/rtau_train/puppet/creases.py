@@ -61,13 +61,10 @@ class Creases:
         """Which variant to draw, and how deep each AU's lines are on the subject's left and right."""
         rng = np.random.default_rng([17, seed])
         number = int(rng.integers(VARIANTS))
-        depths = {}
-        for row, au in enumerate(AUS):
-            personal = rng.uniform(0.4, 1.2)
-            left, right = np.clip((activation[row] - _ONSET) / (1 - _ONSET), 0, 1) * personal * amount
-            if au in DRAWN and max(left, right) >= 0.01:
-                depths[au] = (float(left), float(right))
-        return number, depths
+        personal = rng.uniform(0.4, 1.2, len(AUS))[:, None]
+        deep = np.clip((activation - _ONSET) / (1 - _ONSET), 0, 1) * personal * amount
+        return number, {au: (float(left), float(right)) for au, (left, right) in zip(AUS, deep, strict=True)
+                        if au in DRAWN and max(left, right) >= 0.01}
 
     def at_rest(self, kinds: dict[str, float], *, seed: int) -> np.ndarray:
         """Lines that stay when the face rests, as age draws them.

@@ -75,6 +75,24 @@ def _relight(normals, ambient, lamps, lit, tint, out):
         out[i, 2] = min(max(blue / own, DARKEST), BRIGHTEST) * tint[2]
 
 
+@nb.njit(cache=True, fastmath=True)
+def shade_folds(normals, at_rest, eased, shut, side, light, gain, darkest, brightest, values):
+    """Light on a moving face: what the lamps give, times how the portrait's own light changes where skin turns.
+
+    Args:
+        normals: float32 [S, 3], unit; at_rest: float32 [S], `studio` of the face at rest.
+        eased: float32 [S], 0..1, how much less folds show where lids are shut; shut: [2]; side: [S], 0 or 1.
+        light: float32 [S, 3]; gain, darkest, brightest: see `look.Fold`.
+        values: float32 [V, >= 5]; columns 2 to 4 of the first S rows are written.
+    """
+    for i in range(normals.shape[0]):
+        own = EVEN + DIRECT * max(normals[i, 1] * UP + normals[i, 2] * AHEAD, 0.0)
+        fold = (own / at_rest[i]) ** (gain * (1 - eased[i] * shut[side[i]]))
+        fold = min(max(fold, darkest), brightest)
+        for k in range(3):
+            values[i, 2 + k] = fold * light[i, k]
+
+
 def throws_shadow(lamp: Lamp) -> bool:
     """Shadows of a lamp next to the camera lie behind what casts them; a weak one's are not seen."""
     return lamp.strength >= 0.05 and direction(lamp)[2] <= 0.97

@@ -12,7 +12,7 @@ from .camera import scene_camera
 from .creases import SIDE
 from .light import studio
 from .puppet import Puppet
-from .raster import rasterise, smooth, vertex_normals
+from .raster import rasterise, smooth, unit, vertex_normals
 from .rig import Rig
 from .scene import Performance, Scene
 
@@ -61,8 +61,7 @@ class Look:
     def of(cls, puppet: Puppet, *, rig: Rig, rows: np.ndarray, starts: np.ndarray) -> Look:
         stage = rig.stage
         faces = stage.triangles[:stage.skin_triangles]
-        normals = smooth(vertex_normals(puppet.vertices[:stage.skin], faces), stage.neighbours, FOLD.rounds)
-        normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-6
+        normals = unit(smooth(vertex_normals(puppet.vertices[:stage.skin], faces), stage.neighbours, FOLD.rounds))
         reliefs = {}
         for part in ("front", "rear"):
             own = vertex_normals(getattr(puppet, f"{part}_vertices"), getattr(puppet, f"{part}_triangles"))

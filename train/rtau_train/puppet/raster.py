@@ -169,8 +169,16 @@ def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     return normals
 
 
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """The vectors float32 [N, 3] at length 1, changed in place."""
+    _normalise(vectors)
+    return vectors
+
+
 def smooth(values: np.ndarray, neighbours: tuple[np.ndarray, np.ndarray], rounds: int) -> np.ndarray:
     """Average each vertex's values [V, K], K at most 3, with its neighbours', some rounds; `neighbours` as in `rig.Stage`."""
+    columns = values.shape[1]
     padded = np.zeros((len(values), 3), np.float32)
-    padded[:, :values.shape[1]] = values
-    return _smooth(padded, *neighbours, rounds)[:, :values.shape[1]]
+    padded[:, :columns] = values
+    out = _smooth(padded, *neighbours, rounds)
+    return out if columns == 3 else out[:, :columns]

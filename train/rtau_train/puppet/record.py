@@ -99,4 +99,6 @@ def _light(light: Light) -> dict[str, Any]:
 
 def _decimals(value: Any, digits: int) -> Any:
     """Rounded in decimals: a float, or nested lists of floats of an array."""
+    if np.ndim(value) == 0:  # a label has dozens: without an array each
+        return round(float(value), digits) + 0.0
     return (np.round(np.asarray(value, float), digits) + 0.0).tolist()  # no -0.0

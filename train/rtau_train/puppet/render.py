@@ -9,10 +9,10 @@ import numpy as np
 
 from .camera import Camera, rotation_of, scene_camera
 from .creases import Creases
-from .light import cast_shadows, relight, studio
+from .light import cast_shadows, relight, shade_folds, studio
 from .look import FOLD, NEAR_ENOUGH, Look
 from .puppet import Puppet
-from .raster import follow, move, rasterise, smooth, vertex_normals
+from .raster import follow, move, rasterise, smooth, unit, vertex_normals
 from .regions import face_regions
 from .rig import EYE, GUMS, LID_INSIDE, SKIN, SOCKET, TEETH, Rig
 from .sample import EYE_TURN
@@ -48,7 +48,7 @@ class Renderer:
         self.lid_rows = np.flatnonzero(self.kinds == LID_INSIDE)
         self._inner = np.flatnonzero(np.isin(self.kinds, (SOCKET, GUMS, TEETH)))
         #: How much less folds show on the lids when these are shut, 0..1.
-        self._eased = 0.85 * np.clip(self.stage.lid * 1.5, 0, 1)
+        self._eased = (0.85 * np.clip(self.stage.lid * 1.5, 0, 1)).astype(np.float32)
 
     def render(self, puppet: Puppet, scene: Scene, *, size: tuple[int, int] = (160, 160), supersample: int = 2,
                camera: Camera | None = None) -> Shot:
@@ -80,8 +80,7 @@ class Renderer:
         parted = bool(lips.max() > PARTED)
         drawn = stage.triangles if parted else stage.triangles[:stage.outer_triangles]
         depth, which, weights = rasterise(placed, drawn, height, width, cull=True)
-        normals = smooth(vertex_normals(head[:stage.skin], self._faces), stage.neighbours, FOLD.rounds)
-        normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-6
+        normals = unit(smooth(vertex_normals(head[:stage.skin], self._faces), stage.neighbours, FOLD.rounds))
         values, solid = self._mesh_values(puppet, look, scene, head, seen, normals, camera, parted)
 
         scene_depth = depth.copy()
@@ -98,11 +97,8 @@ class Renderer:
             share = self._draw_prop(prop, scene, camera, which, scene_depth, colour, cover, fine)
             hidden[prop.name] = hidden.get(prop.name, 0.0) + share
 
-        if fine > 1:
-            colour = cv2.resize(colour, size, interpolation=cv2.INTER_AREA)
-            cover = cv2.resize(cover, size, interpolation=cv2.INTER_AREA)
-        image = np.empty((*cover.shape, 3), np.uint8)
-        compose(colour, cover, background(puppet, scene, size), image)
+        image = np.empty((size[1], size[0], 3), np.uint8)
+        compose(colour, cover, fine, background(puppet, scene, size), image)
         marks = stage.landmarks
         points = camera.place(seen[marks])[:, :2]
         return Shot(
@@ -127,12 +123,11 @@ class Renderer:
         # Away from the eyes both textures are the same, so the whole side may turn to the other one.
         values[:skin, 6] = covered[look.side]
 
-        fold = (studio(normals) / look.studio) ** (FOLD.gain * (1 - self._eased * shut[look.side]))
         values[:skin, 0:2] = stage.uv
-        values[:skin, 2:5] = np.clip(fold, FOLD.darkest, FOLD.brightest)[:, None] * light
+        shade_folds(normals, look.studio, self._eased, shut, look.side, light, *FOLD[:3], values)
         values[:skin, 5] = puppet.alpha
 
-        mean_light = light[look.front].mean(0)
+        mean_light = light[look.front].mean(0, dtype=np.float64).astype(np.float32)
         eye = self.eye_rows
         values[eye, 0:2] = puppet.photo_xy[eye] - puppet.eye_origin
         values[eye, 2:5] = mean_light

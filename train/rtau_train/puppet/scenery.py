@@ -84,7 +84,9 @@ def draw_background(photographs: list[np.ndarray], rng: np.random.Generator) -> 
 
 def _room(rng: np.random.Generator) -> np.ndarray:
     """Shelves, windows and furniture, as far as an unsharp background tells."""
-    image = np.full((_SMALL, _SMALL, 3), rng.uniform(30, 220), np.float32) * np.clip(1 + rng.normal(0, 0.1, 3), 0.7, 1.3)
+    wall = rng.uniform(30, 220) * np.clip(1 + rng.normal(0, 0.1, 3), 0.7, 1.3)
+    image = np.empty((_SMALL, _SMALL, 3), np.uint8)
+    image[:] = np.clip(wall, 0, 255)
     for _ in range(int(rng.integers(3, 22))):
         w, h = (np.exp(rng.uniform(np.log(8), np.log(150), 2))).astype(int)
         x, y = int(rng.integers(-w // 2, _SMALL)), int(rng.integers(-h // 2, _SMALL))
@@ -94,5 +96,4 @@ def _room(rng: np.random.Generator) -> np.ndarray:
             cv2.rectangle(image, (x, y), (x + w, y + h), colour.tolist(), -1)
         else:
             cv2.ellipse(image, (x, y), (w // 2 + 1, h // 2 + 1), float(rng.uniform(0, 180)), 0, 360, colour.tolist(), -1)
-    soft = cv2.GaussianBlur(image.astype(np.float32), (0, 0), float(np.exp(rng.uniform(np.log(0.8), np.log(7)))))
-    return np.clip(soft, 0, 255).astype(np.uint8)
+    return cv2.GaussianBlur(image, (0, 0), float(np.exp(rng.uniform(np.log(0.8), np.log(7)))))

@@ -18,23 +18,35 @@ _SHADOW_STEPS = 4
 
 @nb.njit(cache=True, fastmath=True, inline="always")
 def _place(x, y, width, height):
-    x = min(max(x, 0.0), width - 1.001)
-    y = min(max(y, 0.0), height - 1.001)
+    x = min(max(x, np.float32(0.0)), np.float32(width - 1.001))
+    y = min(max(y, np.float32(0.0)), np.float32(height - 1.001))
     left, top = int(x), int(y)
-    return left, top, x - left, y - top
+    return left, top, x - np.float32(left), y - np.float32(top)
 
 
 @nb.njit(cache=True, fastmath=True, inline="always")
-def _mixed(image, left, top, fx, fy, k):
-    a = image[top, left, k] * (1 - fx) + image[top, left + 1, k] * fx
-    b = image[top + 1, left, k] * (1 - fx) + image[top + 1, left + 1, k] * fx
-    return a * (1 - fy) + b * fy
+def _corners(x, y, width, height):
+    """The upper left of four neighbouring pixels and the shares of the four, row by row."""
+    left, top, fx, fy = _place(x, y, width, height)
+    one = np.float32(1.0)
+    return left, top, (one - fx) * (one - fy), fx * (one - fy), (one - fx) * fy, fx * fy
 
 
 @nb.njit(cache=True, fastmath=True, inline="always")
-def _blend(values, triangles, t, w1, w2, k):
-    a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-    return (1 - w1 - w2) * values[a, k] + w1 * values[b, k] + w2 * values[c, k]
+def _mixed(image, left, top, q0, q1, q2, q3, k):
+    return (q0 * image[top, left, k] + q1 * image[top, left + 1, k]
+            + q2 * image[top + 1, left, k] + q3 * image[top + 1, left + 1, k])
+
+
+@nb.njit(cache=True, fastmath=True, inline="always")
+def _mixed_flat(image, left, top, q0, q1, q2, q3):
+    return (q0 * image[top, left] + q1 * image[top, left + 1]
+            + q2 * image[top + 1, left] + q3 * image[top + 1, left + 1])
+
+
+@nb.njit(cache=True, fastmath=True, inline="always")
+def _blend(values, a, b, c, w0, w1, w2, k):
+    return w0 * values[a, k] + w1 * values[b, k] + w2 * values[c, k]
 
 
 @nb.njit(cache=True, fastmath=True)
@@ -48,6 +60,7 @@ def shade_relief(which, weights, triangles, values, photo, scale, mesh_which, me
         colour, cover: float32 [H, W, 3] (times coverage, 0..255) and [H, W], changed in place.
     """
     height, width = which.shape
+    one = np.float32(1.0)
     for y in range(height):
         for x in range(width):
             t = which[y, x]
@@ -56,17 +69,26 @@ def shade_relief(which, weights, triangles, values, photo, scale, mesh_which, me
             m = mesh_which[y, x]
             if m >= 0 and mesh_solid[m]:
                 continue
+            # Read once: a store into `colour` could, for all the compiler knows, change what is read.
+            a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
             w1, w2 = weights[y, x, 0], weights[y, x, 1]
-            px = (_blend(values, triangles, t, w1, w2, 0) + 0.5) * scale - 0.5
-            py = (_blend(values, triangles, t, w1, w2, 1) + 0.5) * scale - 0.5
+            w0 = one - w1 - w2
+            px = (w0 * values[a, 0] + w1 * values[b, 0] + w2 * values[c, 0] + np.float32(0.5)) * scale - np.float32(0.5)
+            py = (w0 * values[a, 1] + w1 * values[b, 1] + w2 * values[c, 1] + np.float32(0.5)) * scale - np.float32(0.5)
             left, top, fx, fy = _place(px, py, photo.shape[1], photo.shape[0])
-            share = _mixed(photo, left, top, fx, fy, 3) / 255.0
+            q0, q1, q2, q3 = (one - fx) * (one - fy), fx * (one - fy), (one - fx) * fy, fx * fy
+            share = _mixed(photo, left, top, q0, q1, q2, q3, 3) * np.float32(1 / 255)
             if share <= 0:
                 continue
-            for k in range(3):
-                own = _mixed(photo, left, top, fx, fy, k) * _blend(values, triangles, t, w1, w2, 2 + k)
-                colour[y, x, k] = colour[y, x, k] * (1 - share) + own * share
-            cover[y, x] = cover[y, x] * (1 - share) + share
+            red = _mixed(photo, left, top, q0, q1, q2, q3, 0) * (w0 * values[a, 2] + w1 * values[b, 2] + w2 * values[c, 2])
+            green = _mixed(photo, left, top, q0, q1, q2, q3, 1) * (w0 * values[a, 3] + w1 * values[b, 3] + w2 * values[c, 3])
+            blue = _mixed(photo, left, top, q0, q1, q2, q3, 2) * (w0 * values[a, 4] + w1 * values[b, 4] + w2 * values[c, 4])
+            rest = one - share
+            r, g, u, v = colour[y, x, 0], colour[y, x, 1], colour[y, x, 2], cover[y, x]
+            colour[y, x, 0] = r * rest + red * share
+            colour[y, x, 1] = g * rest + green * share
+            colour[y, x, 2] = u * rest + blue * share
+            cover[y, x] = v * rest + share
 
 
 @nb.njit(cache=True, fastmath=True)
@@ -85,13 +107,16 @@ def shade_mesh(which, weights, triangles, kind, values, open_lids, closed_lids, 
     """
     height, width = which.shape
     side = open_lids.shape[0]
+    one = np.float32(1.0)
     for y in range(height):
         for x in range(width):
             t = which[y, x]
             if t < 0:
                 continue
+            a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
             w1, w2 = weights[y, x, 0], weights[y, x, 1]
-            alpha = _blend(values, triangles, t, w1, w2, ALPHA)
+            w0 = one - w1 - w2
+            alpha = _blend(values, a, b, c, w0, w1, w2, ALPHA)
             if alpha <= 0:
                 continue
             alpha = min(alpha, 1.0)
@@ -99,50 +124,46 @@ def shade_mesh(which, weights, triangles, kind, values, open_lids, closed_lids, 
             red = green = blue = np.float32(1.0)
             what = kind[t]
             if what == SKIN:
-                u = _blend(values, triangles, t, w1, w2, U)
-                v = _blend(values, triangles, t, w1, w2, V)
-                left, top, fx, fy = _place(u * side - 0.5, v * side - 0.5, side, side)
-                red = _mixed(open_lids, left, top, fx, fy, 0)
-                green = _mixed(open_lids, left, top, fx, fy, 1)
-                blue = _mixed(open_lids, left, top, fx, fy, 2)
-                shut = _blend(values, triangles, t, w1, w2, LID)
+                u = _blend(values, a, b, c, w0, w1, w2, U)
+                v = _blend(values, a, b, c, w0, w1, w2, V)
+                left, top, q0, q1, q2, q3 = _corners(u * side - 0.5, v * side - 0.5, side, side)
+                red = _mixed(open_lids, left, top, q0, q1, q2, q3, 0)
+                green = _mixed(open_lids, left, top, q0, q1, q2, q3, 1)
+                blue = _mixed(open_lids, left, top, q0, q1, q2, q3, 2)
+                shut = _blend(values, a, b, c, w0, w1, w2, LID)
                 if shut > 0.003:
                     shut = min(shut, 1.0)
-                    red += (_mixed(closed_lids, left, top, fx, fy, 0) - red) * shut
-                    green += (_mixed(closed_lids, left, top, fx, fy, 1) - green) * shut
-                    blue += (_mixed(closed_lids, left, top, fx, fy, 2) - blue) * shut
+                    red += (_mixed(closed_lids, left, top, q0, q1, q2, q3, 0) - red) * shut
+                    green += (_mixed(closed_lids, left, top, q0, q1, q2, q3, 1) - green) * shut
+                    blue += (_mixed(closed_lids, left, top, q0, q1, q2, q3, 2) - blue) * shut
                 if gained:
                     n = gain.shape[0]
-                    left, top, fx, fy = _place(u * n - 0.5, v * n - 0.5, n, n)
-                    red *= _mixed(gain, left, top, fx, fy, 0)
-                    green *= _mixed(gain, left, top, fx, fy, 1)
-                    blue *= _mixed(gain, left, top, fx, fy, 2)
+                    left, top, q0, q1, q2, q3 = _corners(u * n - 0.5, v * n - 0.5, n, n)
+                    red *= _mixed(gain, left, top, q0, q1, q2, q3, 0)
+                    green *= _mixed(gain, left, top, q0, q1, q2, q3, 1)
+                    blue *= _mixed(gain, left, top, q0, q1, q2, q3, 2)
                 if painted:
                     n = paint.shape[0]
-                    left, top, fx, fy = _place(u * n - 0.5, v * n - 0.5, n, n)
-                    a = covering[top, left] * (1 - fx) + covering[top, left + 1] * fx
-                    b = covering[top + 1, left] * (1 - fx) + covering[top + 1, left + 1] * fx
-                    share = a * (1 - fy) + b * fy
-                    red += (255 * _mixed(paint, left, top, fx, fy, 0) - red) * share
-                    green += (255 * _mixed(paint, left, top, fx, fy, 1) - green) * share
-                    blue += (255 * _mixed(paint, left, top, fx, fy, 2) - blue) * share
+                    left, top, q0, q1, q2, q3 = _corners(u * n - 0.5, v * n - 0.5, n, n)
+                    share = _mixed_flat(covering, left, top, q0, q1, q2, q3)
+                    red += (255 * _mixed(paint, left, top, q0, q1, q2, q3, 0) - red) * share
+                    green += (255 * _mixed(paint, left, top, q0, q1, q2, q3, 1) - green) * share
+                    blue += (255 * _mixed(paint, left, top, q0, q1, q2, q3, 2) - blue) * share
                 if creased:
                     n = crease.shape[0]
-                    left, top, fx, fy = _place(u * n - 0.5, v * n - 0.5, n, n)
-                    a = crease[top, left] * (1 - fx) + crease[top, left + 1] * fx
-                    b = crease[top + 1, left] * (1 - fx) + crease[top + 1, left + 1] * fx
-                    fold = a * (1 - fy) + b * fy
+                    left, top, q0, q1, q2, q3 = _corners(u * n - 0.5, v * n - 0.5, n, n)
+                    fold = _mixed_flat(crease, left, top, q0, q1, q2, q3)
                     fold = 1 + min(max(fold, DEEPEST), HIGHEST) * bare[top, left]
                     red *= fold
                     green *= fold
                     blue *= fold
             elif what == EYE:
-                u = (_blend(values, triangles, t, w1, w2, U) + 0.5) * eye_scale - 0.5
-                v = (_blend(values, triangles, t, w1, w2, V) + 0.5) * eye_scale - 0.5
-                left, top, fx, fy = _place(u, v, eyes.shape[1], eyes.shape[0])
-                red = _mixed(eyes, left, top, fx, fy, 0)
-                green = _mixed(eyes, left, top, fx, fy, 1)
-                blue = _mixed(eyes, left, top, fx, fy, 2)
+                u = (_blend(values, a, b, c, w0, w1, w2, U) + 0.5) * eye_scale - 0.5
+                v = (_blend(values, a, b, c, w0, w1, w2, V) + 0.5) * eye_scale - 0.5
+                left, top, q0, q1, q2, q3 = _corners(u, v, eyes.shape[1], eyes.shape[0])
+                red = _mixed(eyes, left, top, q0, q1, q2, q3, 0)
+                green = _mixed(eyes, left, top, q0, q1, q2, q3, 1)
+                blue = _mixed(eyes, left, top, q0, q1, q2, q3, 2)
                 if eye_shadow > 0:
                     covered = 0
                     for k in range(1, _SHADOW_STEPS + 1):
@@ -153,9 +174,9 @@ def shade_mesh(which, weights, triangles, kind, values, open_lids, closed_lids, 
                     red *= dark
                     green *= dark
                     blue *= dark
-            red *= _blend(values, triangles, t, w1, w2, RED)
-            green *= _blend(values, triangles, t, w1, w2, RED + 1)
-            blue *= _blend(values, triangles, t, w1, w2, RED + 2)
+            red *= _blend(values, a, b, c, w0, w1, w2, RED)
+            green *= _blend(values, a, b, c, w0, w1, w2, RED + 1)
+            blue *= _blend(values, a, b, c, w0, w1, w2, RED + 2)
             colour[y, x, 0] += (red - colour[y, x, 0]) * alpha
             colour[y, x, 1] += (green - colour[y, x, 1]) * alpha
             colour[y, x, 2] += (blue - colour[y, x, 2]) * alpha
@@ -185,10 +206,12 @@ def shade_prop(which, weights, depth, triangles, values, scene_depth, mesh_which
             t = which[y, x]
             if t < 0 or depth[y, x] < scene_depth[y, x]:
                 continue
+            a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
             w1, w2 = weights[y, x, 0], weights[y, x, 1]
-            alpha = min(max(_blend(values, triangles, t, w1, w2, 3), 0.0), 1.0)
+            w0 = np.float32(1.0) - w1 - w2
+            alpha = min(max(_blend(values, a, b, c, w0, w1, w2, 3), 0.0), 1.0)
             for k in range(3):
-                colour[y, x, k] += (_blend(values, triangles, t, w1, w2, k) - colour[y, x, k]) * alpha
+                colour[y, x, k] += (_blend(values, a, b, c, w0, w1, w2, k) - colour[y, x, k]) * alpha
             cover[y, x] += (1 - cover[y, x]) * alpha
             if on_face:
                 hidden += alpha
@@ -198,12 +221,30 @@ def shade_prop(which, weights, depth, triangles, values, scene_depth, mesh_which
 
 
 @nb.njit(cache=True, fastmath=True)
-def compose(colour, cover, behind, out):
-    """Lay the drawn over a background: colour float32 [H, W, 3] (times coverage, 0..255), cover float32 [H, W],
-    behind [H, W, 3] 0..255, out uint8 [H, W, 3]."""
-    for y in range(cover.shape[0]):
-        for x in range(cover.shape[1]):
-            free = 1 - cover[y, x]
-            for k in range(3):
-                value = colour[y, x, k] + behind[y, x, k] * free + np.float32(0.5)
-                out[y, x, k] = np.uint8(min(max(value, np.float32(0.0)), np.float32(255.0)))
+def compose(colour, cover, fine, behind, out):
+    """Average what is drawn and lay it over a background.
+
+    Args:
+        colour, cover: float32 [H * fine, W * fine, 3] (times coverage, 0..255) and [H * fine, W * fine].
+        fine: drawn pixels per pixel and axis.
+        behind: [H, W, 3] 0..255; out: uint8 [H, W, 3].
+    """
+    share = np.float32(1.0) / (fine * fine)
+    for y in range(out.shape[0]):
+        for x in range(out.shape[1]):
+            red = green = blue = covered = np.float32(0.0)
+            for row in range(y * fine, (y + 1) * fine):
+                for column in range(x * fine, (x + 1) * fine):
+                    red += colour[row, column, 0]
+                    green += colour[row, column, 1]
+                    blue += colour[row, column, 2]
+                    covered += cover[row, column]
+            free = np.float32(1.0) - covered * share
+            out[y, x, 0] = _byte(red * share + behind[y, x, 0] * free)
+            out[y, x, 1] = _byte(green * share + behind[y, x, 1] * free)
+            out[y, x, 2] = _byte(blue * share + behind[y, x, 2] * free)
+
+
+@nb.njit(cache=True, fastmath=True, inline="always")
+def _byte(value):
+    return np.uint8(min(max(value + np.float32(0.5), np.float32(0.0)), np.float32(255.0)))

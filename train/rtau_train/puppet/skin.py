@@ -58,18 +58,21 @@ class _Canvas:
 
     def factor(self, where: np.ndarray, colour: np.ndarray | float) -> None:
         """Multiply the skin's colour by 1 + where * (colour - 1)."""
-        change = 1 + where[..., None] * (np.broadcast_to(np.float32(colour), 3) - 1).astype(np.float32)
-        self.gain = change if self.gain is None else self.gain * change
+        # Plane by plane: numpy is slow where the last axis is short.
+        where = where.astype(np.float32, copy=False)
+        change = cv2.merge([1 + where * (c - 1) for c in np.broadcast_to(np.float32(colour), 3)])
+        self.gain = change if self.gain is None else cv2.multiply(self.gain, change, dst=self.gain)
 
     def lay(self, where: np.ndarray, colour: np.ndarray) -> None:
         """Lay colour over what is there, `where` 0..1."""
+        where = where.astype(np.float32, copy=False)
         if self.paint is None or self.cover is None:
-            self.paint = np.broadcast_to(np.float32(colour), (SIDE, SIDE, 3)).copy()
-            self.cover = where.astype(np.float32)
+            self.paint, self.cover = np.broadcast_to(np.float32(colour), (SIDE, SIDE, 3)).copy(), where
             return
         total = self.cover + where - self.cover * where
-        share = np.where(total > 0, where / np.maximum(total, 1e-6), 0)[..., None]
-        self.paint = self.paint * (1 - share) + np.float32(colour) * share
+        share = where / np.maximum(total, 1e-6)
+        self.paint = cv2.merge([plane + (c - plane) * share for plane, c in
+                                zip(cv2.split(self.paint), np.float32(colour), strict=True)])
         self.cover = total
 
     def skin(self) -> Skin:
