@@ -87,6 +87,7 @@ def test_a_card_of_nothing_or_of_other_labels_is_refused(folder, tmp_path):
         write_card(tmp_path)
     labels = sample(0)[1]
     del labels["light"]
+    (tmp_path / "00000000.jpg").write_bytes(b"pictures are not looked into")
     (tmp_path / "00000000.json").write_text(json.dumps(labels))
     with pytest.raises(InputError, match="labels of picture 0 lack 'light'"):
         write_card(tmp_path)
