@@ -238,7 +238,8 @@ def test_files_that_are_no_checkpoints_are_one_line(tmp_path, suffix, content):
 # At work
 
 
-def test_a_network_with_a_published_backbone_runs_on_every_backend(tmp_path):
+def test_a_network_with_a_published_backbone_runs_on_every_backend(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     torch.manual_seed(0)
     config = AuConfig(("AU06", "AU12", "Smiling"), size=64, backbone=SMALLEST, views=1, grades=1)
     net = TwoViewNet(config, torch.rand(3, 3)).train()
