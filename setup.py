@@ -20,6 +20,7 @@ PACKAGES = {
     "rtau_train": "train/rtau_train",
     "rtau_train.commands": "train/rtau_train/commands",
     "rtau_train.data": "train/rtau_train/data",
+    "rtau_train.figures": "train/rtau_train/figures",
     "rtau_train.puppet": "train/rtau_train/puppet",
     "rtau_train.puppet.batch": "train/rtau_train/puppet/batch",
     "rtau_train.recipes": "train/recipes",
@@ -59,8 +60,9 @@ setup(
     extras_require={
         "tensorrt": ["torch-tensorrt>=2.6"],
         "timm": ["timm>=1.0"],
-        "train": ["numba>=0.60", "openpyxl>=3.1", "scipy>=1.13"],
-        "test": ["hypothesis>=6.100", "numba>=0.60", "openpyxl>=3.1", "pytest>=8", "scipy>=1.13", "setuptools>=77"],
+        "train": ["matplotlib>=3.9", "numba>=0.60", "openpyxl>=3.1", "scipy>=1.13"],
+        "test": ["hypothesis>=6.100", "matplotlib>=3.9", "numba>=0.60", "openpyxl>=3.1", "pytest>=8", "scipy>=1.13",
+                 "setuptools>=77"],
     },
     entry_points={"console_scripts": ["rtau = rtau.cli:main"]},
     classifiers=[

@@ -11,6 +11,7 @@ import click
 
 from rtau_train.commands.align import align
 from rtau_train.commands.data import data
+from rtau_train.commands.evaluate import evaluate
 
 from . import __version__
 from .errors import RtauError
@@ -204,6 +205,7 @@ def train(recipe: Path, changes: tuple[str, ...], folder: Path) -> None:
 
 data.add_command(align)
 main.add_command(data)
+main.add_command(evaluate)
 
 
 def _prepare_process(verbose: bool) -> None:

@@ -1,44 +1,180 @@
-"""Figures of merit, per AU, and the calibration that makes scores honest."""
+"""Figures of merit of one label, and the calibration that makes scores honest.
+
+Each figure takes arrays of N faces and, at wish, `weight`: how often each face counts, [N], or [N, B] for B
+resamples at once, which a bootstrap wants. Without it every face counts once. The answer is a float, or float64
+[B]; NaN where the figure can't be given, such as an area under a curve with one class only.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
-
-def auc(truth: np.ndarray, score: np.ndarray) -> float:
-    """Area under the ROC curve of bool truth [N] and scores [N]; NaN with one class only."""
-    positive, negative = score[truth], score[~truth]
-    if not len(positive) or not len(negative):
-        return float("nan")
-    order = np.argsort(np.concatenate([positive, negative]), kind="stable")
-    values = np.concatenate([positive, negative])[order]
-    ranks = np.empty(len(values))
-    ranks[order] = np.arange(1, len(values) + 1)
-    # Ties share their mean rank.
-    _, first, count = np.unique(values, return_index=True, return_counts=True)
-    shared = np.repeat(first + (count + 1) / 2, count)
-    ranks[order] = shared
-    wins = ranks[: len(positive)].sum() - len(positive) * (len(positive) + 1) / 2
-    return float(wins / (len(positive) * len(negative)))
+#: Bins of equal mass by which calibration is judged.
+BINS = 10
+#: A value whose sum of squares about its mean is below this, per unit of weight, does not vary.
+_CONSTANT = 1e-9
 
 
-def f1(truth: np.ndarray, predicted: np.ndarray) -> float:
+# -- presence --------------------------------------------------------------------------------
+
+
+def auc(truth: np.ndarray, score: np.ndarray, weight: np.ndarray | None = None):
+    """Area under the ROC curve: the chance that a positive scores above a negative, a tie counting half.
+
+    Args:
+        truth: bool [N].
+        score: [N], no NaN.
+    """
+    weight, single = _weights(weight, len(truth))
+    negative = np.flatnonzero(~truth)
+    negative = negative[np.argsort(score[negative], kind="stable")]
+    positive = np.flatnonzero(truth)
+    below = _running(weight[negative])
+    first, last = (np.searchsorted(score[negative], score[positive], side) for side in ("left", "right"))
+    wins = np.einsum("nb,nb->b", weight[positive], below[first] + below[last], dtype=np.float64) / 2
+    return _given(_ratio(wins, weight[positive].sum(0, np.float64) * below[-1]), single)
+
+
+def average_precision(truth: np.ndarray, score: np.ndarray, weight: np.ndarray | None = None):
+    """Mean of the precision at each positive, faces of one score taken together (no interpolation).
+
+    Its chance level is the prevalence. NaN without a positive.
+
+    Args:
+        truth: bool [N].
+        score: [N], no NaN.
+    """
+    weight, single = _weights(weight, len(truth))
+    order = np.argsort(-score, kind="stable")
+    called = _running(weight[order])
+    positive = order[truth[order]]
+    found = _running(weight[positive])
+    # What is called present, and rightly, once every face of a positive's score is.
+    level = -score[positive]
+    ends = np.flatnonzero(np.append(level[1:] != level[:-1], True)) + 1 if len(level) else np.zeros(0, int)
+    called = called[np.searchsorted(-score[order], level[ends - 1], "right")]
+    found = found[np.append(0, ends)].astype(np.float64)
+    total = (np.diff(found, axis=0) * found[1:] / np.maximum(called, 1e-12)).sum(0)
+    return _given(_ratio(total, found[-1]), single)
+
+
+def f1(truth: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None = None):
     """F1 of bool arrays [N]; NaN without a positive."""
-    hits = float((truth & predicted).sum())
-    total = float(truth.sum() + predicted.sum())
-    return 2 * hits / total if truth.any() else float("nan")
+    weight, single = _weights(weight, len(truth))
+    hits, present, called = _sums(weight, truth & predicted, truth, predicted)
+    return _given(np.where(present > 0, _ratio(2 * hits, present + called), np.nan), single)
 
 
-def icc31(truth: np.ndarray, predicted: np.ndarray) -> float:
-    """Consistency of two raters, ICC(3,1) of Shrout and Fleiss (1979), of values [N]."""
-    ratings = np.stack([truth, predicted], 1).astype(np.float64)
-    n, k = ratings.shape
-    if n < 2:
+def balanced_accuracy(truth: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None = None):
+    """Mean of sensitivity and specificity of bool arrays [N]; .5 is chance. NaN with one class only."""
+    weight, single = _weights(weight, len(truth))
+    hits, rejected, present, absent = _sums(weight, truth & predicted, ~truth & ~predicted, truth, ~truth)
+    return _given((_ratio(hits, present) + _ratio(rejected, absent)) / 2, single)
+
+
+def brier(truth: np.ndarray, probability: np.ndarray, weight: np.ndarray | None = None):
+    """Mean squared error of a probability [N] of bool truth [N] (Brier, 1950); 0 is perfect."""
+    weight, single = _weights(weight, len(truth))
+    squares, total = _sums(weight, (np.asarray(probability, np.float64) - truth) ** 2, np.ones(len(truth)))
+    return _given(_ratio(squares, total), single)
+
+
+def ece(truth: np.ndarray, probability: np.ndarray, weight: np.ndarray | None = None, bins: int = BINS):
+    """Expected calibration error of a probability: mean distance between what is claimed and what is so.
+
+    Over bins of equal mass (as Nixon et al., 2019), formed of all N faces once, whatever their weights. Bins of
+    few faces differ by chance, so that an honest probability does not give 0 either.
+
+    Args:
+        truth: bool [N].
+        probability: [N], 0..1.
+        bins: how many; fewer where many faces share one value.
+    """
+    weight, single = _weights(weight, len(truth))
+    claim = np.asarray(probability, np.float64) - truth
+    where = equal_mass(probability, bins)
+    gaps = _sums(weight, *(np.where(where == i, claim, 0.0) for i in range(bins)))
+    return _given(_ratio(np.abs(gaps).sum(0), weight.sum(0, np.float64)), single)
+
+
+def equal_mass(values: np.ndarray, bins: int = BINS) -> np.ndarray:
+    """Number of the bin, 0 to bins - 1, of each of [N] values; faces of one value share theirs."""
+    below = np.searchsorted(np.sort(values), values, "left")
+    return below * bins // max(len(values), 1)
+
+
+def best_threshold(truth: np.ndarray, score: np.ndarray) -> float:
+    """The threshold with the highest F1, half way to the next lower score; NaN with one class only.
+
+    To be found on other faces than those it is judged on. Of several that are equally good the highest.
+
+    Args:
+        truth: bool [N].
+        score: [N], no NaN; present is called what reaches the threshold.
+    """
+    if truth.all() or not truth.any():
         return float("nan")
-    between = k * ((ratings.mean(1) - ratings.mean()) ** 2).sum() / (n - 1)
-    residual = ratings - ratings.mean(1, keepdims=True) - ratings.mean(0, keepdims=True) + ratings.mean()
-    error = (residual**2).sum() / ((n - 1) * (k - 1))
-    return float((between - error) / max(between + (k - 1) * error, 1e-12))
+    order = np.argsort(-score, kind="stable")
+    values, hits = score[order].astype(np.float64), np.cumsum(truth[order])
+    ends = np.flatnonzero(np.append(values[1:] != values[:-1], True))
+    quality = 2 * hits[ends] / (truth.sum() + ends + 1)
+    best = int(np.argmax(quality))
+    value = values[ends[best]]
+    return float((value + values[ends[best] + 1]) / 2 if best + 1 < len(ends) else value)
+
+
+# -- intensity -------------------------------------------------------------------------------
+
+
+def icc31(truth: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None = None):
+    """Consistency of two raters, ICC(3,1) of Shrout and Fleiss (1979), of values [N]; NaN where truth never varies."""
+    weight, single = _weights(weight, len(truth))
+    value = consistency(np.stack([truth, predicted], 1), weight)
+    return _given(np.where(_varies(truth, weight), value, np.nan), single)
+
+
+def consistency(ratings: np.ndarray, weight: np.ndarray | None = None):
+    """ICC(3,1) of Shrout and Fleiss (1979): how far K raters [N, K] agree but for a constant each.
+
+    `(BMS - EMS) / (BMS + (K - 1) EMS)` with the mean squares between faces and of error. NaN for less than two
+    faces, or ratings that never vary.
+    """
+    weight, single = _weights(weight, len(ratings))
+    ratings = np.asarray(ratings, np.float64)
+    raters = ratings.shape[1]
+    if not len(ratings):
+        return _given(np.full(weight.shape[1], np.nan), single)
+    ratings = ratings - ratings.mean()  # keeps the sums of squares below from cancelling
+    mean = ratings.mean(1)
+    rest = ratings - mean[:, None]
+    count, total, squares, error = _sums(weight, np.ones(len(mean)), mean, mean**2, (rest**2).sum(1))
+    rater_sums = _sums(weight, *rest.T)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        between = raters * (squares - total**2 / count)
+        error = error - (rater_sums**2).sum(0) / count
+        # The degrees of freedom, N - 1 and (N - 1) (K - 1), leave K - 1.
+        value = (between - error / (raters - 1)) / (between + error)
+    return _given(np.where((between + error > _CONSTANT * count) & (count > 1), value, np.nan), single)
+
+
+def pearson(truth: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None = None):
+    """Correlation of values [N]; NaN where either never varies."""
+    weight, single = _weights(weight, len(truth))
+    a, b = (np.asarray(x, np.float64) - (np.mean(x) if len(x) else 0) for x in (truth, predicted))
+    count, sum_a, sum_b, aa, bb, ab = _sums(weight, np.ones(len(a)), a, b, a * a, b * b, a * b)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = (ab - sum_a * sum_b / count) / np.sqrt((aa - sum_a**2 / count) * (bb - sum_b**2 / count))
+    return _given(np.where(_varies(a, weight) & _varies(b, weight), np.clip(value, -1, 1), np.nan), single)
+
+
+def mae(truth: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None = None):
+    """Mean absolute error of values [N]."""
+    weight, single = _weights(weight, len(truth))
+    errors, total = _sums(weight, np.abs(np.asarray(truth, np.float64) - predicted), np.ones(len(truth)))
+    return _given(_ratio(errors, total), single)
+
+
+# -- calibration -----------------------------------------------------------------------------
 
 
 def platt(logit: np.ndarray, truth: np.ndarray, prior: float | None = None) -> tuple[float, float]:
@@ -72,3 +208,42 @@ def platt(logit: np.ndarray, truth: np.ndarray, prior: float | None = None) -> t
         if np.abs(step).max() < 1e-8:
             break
     return float(max(slope, 0.1)), float(shift)
+
+
+# -- weighted sums ---------------------------------------------------------------------------
+
+
+def _weights(weight: np.ndarray | None, count: int) -> tuple[np.ndarray, bool]:
+    """Weights [N, B], and whether one answer is wanted."""
+    if weight is None:
+        return np.ones((count, 1)), True
+    return (weight[:, None], True) if weight.ndim == 1 else (weight, False)
+
+
+def _sums(weight: np.ndarray, *values: np.ndarray) -> np.ndarray:
+    """Weighted sums [K, B] of K arrays [N]; counts of bools are exact in single precision too."""
+    kind = weight.dtype if all(v.dtype == bool for v in values) else np.float64
+    return (np.stack(values).astype(kind) @ weight.astype(kind, copy=False)).astype(np.float64, copy=False)
+
+
+def _running(weight: np.ndarray) -> np.ndarray:
+    """Running sums [N + 1, B], from 0; exact for counts, in single precision up to 2**24."""
+    sums = np.zeros((len(weight) + 1, weight.shape[1]), weight.dtype)
+    np.cumsum(weight, axis=0, out=sums[1:])
+    return sums
+
+
+def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """The quotient, NaN where there is nothing to divide by."""
+    return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below > 0)
+
+
+def _varies(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Whether values [N] differ among those that count, [B]."""
+    values = np.asarray(values, np.float64) - (np.mean(values) if len(values) else 0)
+    count, total, squares = _sums(weight, np.ones(len(values)), values, values**2)
+    return squares - _ratio(total**2, count) > _CONSTANT * np.maximum(count, 1)
+
+
+def _given(values: np.ndarray, single: bool):
+    return float(values[0]) if single else values

@@ -1,0 +1,1 @@
+"""How good a network is: what it says of faces with known labels, and the figures, tables and plots of that."""
