@@ -1,5 +1,6 @@
 """Published backbones: built as timm builds them, filled from checkpoints of many kinds, honest about wrong ones."""
 
+import functools
 import hashlib
 import json
 import logging
@@ -57,10 +58,10 @@ def fill(net: torch.nn.Module) -> torch.nn.Module:
     return net.eval()
 
 
-def state_of(name: str) -> dict[str, torch.Tensor]:
-    """A checkpoint with a classifier."""
-    net = fill(open_backbone(name))
-    return {**net.state_dict(), "fc.weight": torch.randn(10, 4), "fc.bias": torch.randn(10)}
+@functools.cache
+def checkpoint() -> dict[str, torch.Tensor]:
+    """Weights of the smallest backbone with a classifier."""
+    return {**fill(open_backbone(SMALLEST)).state_dict(), "fc.weight": torch.randn(10, 4), "fc.bias": torch.randn(10)}
 
 
 def same(net: torch.nn.Module, state: dict[str, torch.Tensor]) -> bool:
@@ -142,7 +143,7 @@ def test_without_timm_its_backbones_are_one_line(monkeypatch):
 ], ids=["plain", "module", "model", "nested", "bare"])
 @pytest.mark.parametrize("suffix", ["pth", "bin"])
 def test_checkpoints_are_seen_through(tmp_path, wrap, suffix):
-    state = state_of(SMALLEST)
+    state = checkpoint()
     file = tmp_path / f"w.{suffix}"
     torch.save(wrap(state), file)
     net = open_backbone(SMALLEST)
@@ -152,7 +153,7 @@ def test_checkpoints_are_seen_through(tmp_path, wrap, suffix):
 
 
 def test_safetensors_and_half_precision_are_read(tmp_path, caplog):
-    state = state_of(SMALLEST)
+    state = checkpoint()
     save_file({k: v.half() if v.dtype.is_floating_point else v for k, v in state.items()}, tmp_path / "w.safetensors")
     net = open_backbone(SMALLEST)
     with caplog.at_level(logging.INFO):
@@ -163,7 +164,7 @@ def test_safetensors_and_half_precision_are_read(tmp_path, caplog):
 
 
 def test_gaps_are_named_and_keep_their_values(tmp_path, caplog):
-    state = {k: v for k, v in state_of(SMALLEST).items() if not k.startswith(("conv_head", "norm_head"))}
+    state = {k: v for k, v in checkpoint().items() if not k.startswith(("conv_head", "norm_head"))}
     torch.save(state, tmp_path / "w.pth")
     net = open_backbone(SMALLEST)
     before = net.conv_head.weight.clone()
@@ -182,10 +183,10 @@ def test_a_larger_networks_checkpoint_is_taken_with_a_warning(tmp_path, caplog):
 @pytest.mark.parametrize("suffix", ["pth", "safetensors"])
 @pytest.mark.parametrize(("state", "says"), [
     (lambda: open_backbone("efficientnet_lite0").state_dict(), "another network's checkpoint: it has 22 of the 230"),
-    (lambda: {k: v for k, v in list(state_of(SMALLEST).items())[:100]}, "another network's checkpoint: it has"),
-    (lambda: {**state_of(SMALLEST), "conv_stem.weight": torch.zeros(32, 1, 3, 3)},
+    (lambda: {k: v for k, v in list(checkpoint().items())[:100]}, "another network's checkpoint: it has"),
+    (lambda: {**checkpoint(), "conv_stem.weight": torch.zeros(32, 1, 3, 3)},
      r"conv_stem.weight is \[32, 1, 3, 3\] in it, expected \[32, 3, 3, 3\]"),
-    (lambda: {**state_of(SMALLEST), "bn1.bias": torch.full((32,), math.nan)}, "bn1.bias holds NaN"),
+    (lambda: {**checkpoint(), "bn1.bias": torch.full((32,), math.nan)}, "bn1.bias holds NaN"),
     (lambda: {"a": torch.zeros(3)}, "it has 0 of the"),
 ], ids=["other", "part", "shape", "nan", "none"])
 def test_checkpoints_that_do_not_fit_change_nothing(tmp_path, state, says, suffix):
@@ -211,7 +212,7 @@ class Danger:
 
 def test_a_checkpoint_is_never_run_as_code(tmp_path):
     file, trace = tmp_path / "w.pth", tmp_path / "trace"
-    torch.save({"state_dict": state_of(SMALLEST), "extra": Danger(trace)}, file)
+    torch.save({"state_dict": checkpoint(), "extra": Danger(trace)}, file)
     with pytest.raises(InputError, match="holds more than weights") as error:
         load_pretrained(open_backbone(SMALLEST), file)
     assert not trace.exists() and "\n" not in str(error.value)
@@ -226,7 +227,7 @@ def test_files_that_are_no_checkpoints_are_one_line(tmp_path, suffix, content):
     elif content == "list":
         torch.save([torch.zeros(2)], file)
     elif content == "cut":
-        (save_file if suffix == "safetensors" else torch.save)(state_of(SMALLEST), file)
+        (save_file if suffix == "safetensors" else torch.save)(checkpoint(), file)
         file.write_bytes(file.read_bytes()[:200_000])
     elif content is not None:
         file.write_bytes(content)
