@@ -24,6 +24,7 @@ from .faces import FACS, Listing, au_name
 from .table import UNKNOWN, Table, au_column, bare, first_cells, read_table
 
 _LISTS = ("*FACS*.xlsx", "*FACS*.csv", "dataFile_*.txt")
+_ADDRESS = ("http://", "https://")
 _PLAIN = ("URL", "URL orig", *(f"AU {number}" for number in range(1, 61)))
 
 
@@ -39,7 +40,7 @@ def lists_of(folder: Path) -> list[Path]:
 def is_list(file: Path) -> bool:
     """Whether a file of text looks like one of EmotioNet's lists."""
     cells = first_cells(file)
-    return bool(cells) and (cells[0].upper() == "URL" or cells[0].startswith(("http://", "https://")))
+    return bool(cells) and (cells[0].upper() == "URL" or cells[0].startswith(_ADDRESS))
 
 
 def read_emotionet(source: str | Path) -> Listing:
@@ -59,7 +60,8 @@ def read_emotionet(source: str | Path) -> Listing:
     album = _Album(folder)
     draft = Draft([au_name(au) for au in FACS])
     for file in files:
-        table = read_table(file, None if first_cells(file)[:1] == ["URL"] or file.suffix.lower() == ".xlsx" else _PLAIN)
+        begin = (first_cells(file) or [""])[0]
+        table = read_table(file, _PLAIN if begin.startswith(_ADDRESS) else None)
         columns = _columns(table)
         for line, cells in table.rows:
             address = PurePosixPath(bare(cells[0]))
