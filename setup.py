@@ -60,9 +60,9 @@ setup(
     extras_require={
         "tensorrt": ["torch-tensorrt>=2.6"],
         "timm": ["timm>=1.0"],
-        "train": ["matplotlib>=3.9", "numba>=0.60", "openpyxl>=3.1", "scipy>=1.13"],
+        "train": ["matplotlib>=3.9", "numba>=0.60", "openpyxl>=3.1", "scipy>=1.13", "tensorboard>=2.16"],
         "test": ["hypothesis>=6.100", "matplotlib>=3.9", "numba>=0.60", "openpyxl>=3.1", "pytest>=8", "scipy>=1.13",
-                 "setuptools>=77"],
+                 "setuptools>=77", "tensorboard>=2.16"],
     },
     entry_points={"console_scripts": ["rtau = rtau.cli:main"]},
     classifiers=[

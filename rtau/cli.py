@@ -12,6 +12,7 @@ import click
 from rtau_train.commands.align import align
 from rtau_train.commands.data import data
 from rtau_train.commands.evaluate import evaluate
+from rtau_train.commands.train import train
 
 from . import __version__
 from .errors import RtauError
@@ -180,32 +181,10 @@ def doctor(as_json: bool) -> None:
         show(report, Console())
 
 
-@main.command(context_settings={"ignore_unknown_options": True})
-@click.argument("recipe", type=click.Path(path_type=Path))
-@click.argument("changes", nargs=-1)
-@click.option("--run", "folder", type=click.Path(path_type=Path), required=True, metavar="FOLDER",
-              help="The run's folder; an unfinished run goes on where it stopped.")
-def train(recipe: Path, changes: tuple[str, ...], folder: Path) -> None:
-    """Train a network from a recipe.
-
-    \b
-    rtau train train/recipes/au.toml --run runs/au loop.steps=2000
-    """
-    from .errors import UsageError
-
-    try:
-        from rtau_train.loop import train_recipe
-    except ImportError as error:
-        raise UsageError(f"training needs more packages ({error}): pip install 'rtau[train]'") from None
-    try:
-        train_recipe(recipe, changes, folder)
-    except (ValueError, OSError, FloatingPointError) as error:
-        raise UsageError(str(error)) from None
-
-
 data.add_command(align)
 main.add_command(data)
 main.add_command(evaluate)
+main.add_command(train)
 
 
 def _prepare_process(verbose: bool) -> None:

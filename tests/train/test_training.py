@@ -1,21 +1,16 @@
-"""Training: labels, graph, figures, recipes, and a loop that continues exactly where it stopped."""
+"""Training: what labels, graph, figures and augmentation make of their inputs."""
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
-from torch.nn import functional as F
 
-from rtau_train.config import LoopSettings, read_recipe
 from rtau_train.data.augment import degrade
 from rtau_train.data.people import part_of
 from rtau_train.data.points import along
 from rtau_train.evaluate import auc, f1, icc31, platt
 from rtau_train.graph import adjacency, dependency
 from rtau_train.landmarks import MIRROR
-from rtau_train.loop import train
 from rtau_train.puppet.labels import intensities
 from rtau_train.puppet.sample import AUS, OTHERS, RECIPES, draw
 
@@ -142,82 +137,3 @@ def test_degrading_keeps_shape_and_leaves_the_original():
         out = degrade(image, np.random.default_rng(seed))
         assert out.shape == image.shape and out.dtype == np.uint8
     assert np.array_equal(image, before)
-
-
-def test_recipes_are_read_and_changed(tmp_path):
-    file = tmp_path / "r.toml"
-    file.write_text('task = "au"\nrenders = "r"\nfaces = "f"\n[loop]\nsteps = 10\n')
-    recipe = read_recipe(file, ("loop.steps=20", "model.width=8", "renders=elsewhere"))
-    assert recipe.loop.steps == 20 and recipe.model == {"width": 8} and recipe.renders.name == "elsewhere"
-    file.write_text('task = "au"\nrenders = "r"\nfaces = "f"\nspeed = 3\n')
-    with pytest.raises(ValueError, match="unknown setting 'speed'"):
-        read_recipe(file)
-
-
-class Line:
-    """A task small enough to train in a test: find a straight line, with dropout to need its random numbers."""
-
-    def __init__(self) -> None:
-        torch.manual_seed(0)
-        self.model: nn.Module = nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.2), nn.Linear(8, 1))
-
-    def batch(self, rng, count):
-        x = rng.normal(size=(count, 3)).astype(np.float32)
-        return {"x": torch.from_numpy(x), "y": torch.from_numpy(x @ np.float32([1, -2, 0.5]))}
-
-    def loss(self, model, batch):
-        loss = F.mse_loss(model(batch["x"]).squeeze(-1), batch["y"])
-        return loss, {"loss": loss.item()}
-
-    def evaluate(self, model):
-        model.eval()
-        with torch.no_grad():
-            loss, _ = self.loss(model, self.batch(np.random.default_rng(99), 256))
-        return {"error": loss.item(), "score": -loss.item()}
-
-
-def rows_of(folder):
-    return (folder / "metrics.csv").read_text().splitlines()
-
-
-def test_a_stopped_run_goes_on_with_the_same_curve(tmp_path):
-    settings_ = LoopSettings(steps=60, batch=8, evaluate_every=10, warmup=5, lr=0.02)
-    whole = train(Line(), settings_, tmp_path / "whole")
-
-    class Dies(Line):
-        def loss(self, model, batch):
-            self.count = getattr(self, "count", 0) + 1
-            if self.count == 34:
-                raise KeyboardInterrupt
-            return super().loss(model, batch)
-
-    with pytest.raises(KeyboardInterrupt):
-        train(Dies(), settings_, tmp_path / "cut")
-    assert len(rows_of(tmp_path / "cut")) == 1 + 3
-    again = train(Line(), settings_, tmp_path / "cut")
-    assert rows_of(tmp_path / "cut") == rows_of(tmp_path / "whole") and again == whole
-    assert whole["error"] < 1
-
-
-def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good(tmp_path):
-    class Breaks(Line):
-        def batch(self, rng, count):
-            batch = super().batch(rng, count)
-            self.seen = getattr(self, "seen", 0) + (count == 4)  # validation draws other counts, and runs ahead
-            if self.seen > 15 and count == 4:
-                batch["y"] = batch["y"] * float("nan")
-            return batch
-
-    with pytest.raises(FloatingPointError, match="step 15"):
-        train(Breaks(), LoopSettings(steps=30, batch=4, evaluate_every=10), tmp_path)
-    saved = torch.load(tmp_path / "last.pt", weights_only=True)
-    assert saved["state"]["step"] == 10 and all(torch.isfinite(v).all() for v in saved["model"].values())
-
-
-def test_an_error_while_drawing_a_batch_reaches_the_user(tmp_path):
-    class Fails(Line):
-        def batch(self, rng, count):
-            raise OSError("picture gone")
-
-    with pytest.raises(OSError, match="picture gone"):
-        train(Fails(), LoopSettings(steps=3, batch=2), tmp_path)

@@ -1,114 +1,227 @@
-"""Training the two-view AU network on rendered faces, supervised."""
+"""Training the AU network: two views, multi-view loss, co-regularization on labeled and unlabeled faces.
+
+The method is that of Niu, Han, Shan and Chen, Multi-label Co-regularization for Semi-supervised Facial Action
+Unit Recognition (NeurIPS 2019). Each of its terms can be switched off in a recipe: `method.multi_view = 0`,
+`method.co_regularization = 0`, `model.graph = false`, `model.views = 1`.
+"""
 
 from __future__ import annotations
+
+import logging
+import math
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from rtau.crop import similarity, warp
-from rtau.model import GRADES, AuConfig, TwoViewNet, normalize
+from rtau.errors import InputError
+from rtau.model import AuConfig, TwoViewNet, normalize
+from rtau.pretrained import load_pretrained
 
+from .batches import Batch, Share
 from .config import Recipe
-from .data.augment import degrade
-from .data.shards import Renders, load_shards
-from .evaluate import auc, icc31
-from .graph import adjacency
-from .puppet.sample import AUS
+from .cutting import crops_of, cut, pixels
+from .data.faces import FaceSet
+from .evaluate import auc, f1, icc31
+from .graph import adjacency, load_prior
+from .losses import co_regularization, multi_view, supervised
+from .parts import Parts, open_parts
+from .schedule import ramp
+from .views import agreement, classifier_cosine, linear_cka
+
+log = logging.getLogger(__name__)
+
+#: Streams of chance: labeled and unlabeled faces are drawn apart.
+_LABELED, _UNLABELED = 0, 1
+#: Faces in a row that may be unreadable before the corpus is to blame.
+_TRIES = 20
+#: Faces on which the views' features are compared.
+_COMPARED = 512
 
 
 class AuTask:
-    """Batches, loss and validation of the AU network."""
+    """Batches, loss and validation of the AU network.
 
-    def __init__(self, recipe: Recipe) -> None:
-        self.config = self.config_of(recipe)
-        renders = load_shards(recipe.renders, "train", recipe.most_per_person)
-        self.images, self.points = renders.images, renders.facts["points"]
-        self.intensity, self.known = renders.facts["intensity"], renders.facts["known"]
-        signs = np.where(self.known, np.where(self.intensity >= 1, 1, -1), 0)
-        self.model: nn.Module = TwoViewNet(self.config, torch.from_numpy(adjacency(signs, normalized=True)))
-        rare = (signs > 0).sum(0) / np.maximum((signs != 0).sum(0), 1)
-        #: Rare AUs' positives count more, by the root of their rarity.
-        self.positive_weight = torch.from_numpy(np.sqrt((1 - rare) / np.maximum(rare, 1e-3))).float().clamp(max=5)
-        self.checks = self._check(load_shards(recipe.renders, "validation", recipe.options.get("checked", 100)))
+    Args:
+        recipe: what to train and how.
+        parts: the faces; by default those that the recipe names.
 
-    @staticmethod
-    def config_of(recipe: Recipe) -> AuConfig:
-        """The network that a recipe builds."""
-        return AuConfig.from_dict({"aus": AUS, **recipe.model})
+    Raises:
+        RtauError: they can't be read, or don't fit the recipe.
+    """
 
-    def batch(self, rng: np.random.Generator, count: int) -> dict[str, Tensor]:
-        """`count` aligned crops with graded labels."""
-        size = self.config.size
-        picks = rng.integers(len(self.images), size=count)
-        crops = np.empty((count, size, size, 3), np.uint8)
-        for row, pick in enumerate(picks):
-            matrix = similarity(misplace(self.points[pick], rng)[None], size)[0]
-            crop = degrade(warp(self.images[pick], nudge(matrix, size, rng), size), rng)
-            crops[row] = crop[:, ::-1] if rng.random() < 0.5 else crop
-        return {"pixels": pixels(crops), "intensity": torch.from_numpy(self.intensity[picks]),
-                "known": torch.from_numpy(self.known[picks])}
+    def __init__(self, recipe: Recipe, parts: Parts[FaceSet] | None = None) -> None:
+        self.recipe, self.parts = recipe, parts or open_parts(recipe)
+        labeled = self.parts.labeled
+        self.config = AuConfig.from_dict({**recipe.model, "names": labeled.names})
+        prior = None if recipe.graph.prior is None else load_prior(recipe.graph.prior, labeled.names)
+        relations = torch.from_numpy(adjacency(
+            labeled.labels, normalized=recipe.graph.normalized, signed=recipe.graph.signed, prior=prior,
+            strength=recipe.graph.strength, names=labeled.names)).float()
+        self.model: nn.Module = self._network(relations)
+        known, present = (labeled.labels != 0).sum(0), (labeled.labels > 0).sum(0)
+        rare = present / np.maximum(known, 1)
+        #: Rare labels' positives count more, by the root of their rarity.
+        self.positive_weight = torch.from_numpy(np.sqrt((1 - rare) / np.maximum(rare, 1e-3))).float().clamp(max=5) \
+            if recipe.method.balance else None
+        self.facts = {"task": "au", "network": self.config.as_dict(), "data": self.parts.facts(),
+                      **{name: recipe.as_dict()[name] for name in ("method", "augment", "graph", "pretrained", "init")}}
+        self._checked: tuple[np.ndarray, np.ndarray] | None = None
+        two = self.config.views == 2
+        self.charts = {"loss": ("loss", *self.factors(0)), "figures": ("auc", "f1", "icc"),
+                       **({"views": ("same", "apart", "cosine", "cka")} if two else {})}
 
-    def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
-        """Masked, weighted cross-entropy of every grade, averaged over the views."""
+    def _network(self, relations: Tensor) -> TwoViewNet:
+        recipe, model = self.recipe, TwoViewNet(self.config, relations)
+        for view in model.views if recipe.pretrained is not None else ():
+            load_pretrained(view.backbone, recipe.pretrained)
+        if recipe.init is not None:
+            load_pretrained(model, recipe.init)
+            if model.graph is not None:
+                model.graph.adjacency.copy_(relations)
+        return model
+
+    # -- batches -----------------------------------------------------------------------------
+
+    def batch(self, share: Share) -> Batch:
+        """Aligned crops: labeled ones and, once the co-regularization wants them, unlabeled ones."""
+        loop, method, labeled, unlabeled = self.recipe.loop, self.recipe.method, self.parts.labeled, self.parts.unlabeled
+        crops, picks, failed = self._draw(labeled, _LABELED, loop.batch, share)
+        labels, intensity = labeled.labels[picks], labeled.intensity[picks]
+        sources = labeled.source[picks]
+        if unlabeled is not None and self.factors(share.step).get("co_regularization"):
+            more, picks, others = self._draw(unlabeled, _UNLABELED, loop.unlabeled_batch or loop.batch, share)
+            crops, sources = np.concatenate([crops, more]), np.concatenate([sources, unlabeled.source[picks]])
+            labels = np.concatenate([labels, np.zeros((len(more), labels.shape[1]), np.int8)])
+            intensity = np.concatenate([intensity, np.full((len(more), labels.shape[1]), np.nan, np.float32)])
+            failed = failed + others
+        told = np.arange(len(crops)) < len(share.rows(loop.batch))
+        weights = {"supervised": float((labels != 0).sum())}
+        if self.config.views == 2:
+            counted = len(crops) if method.labeled else int((~told).sum())
+            weights |= {"multi_view": 1.0, "co_regularization": float(counted * labels.shape[1])}
+        tensors = {"pixels": crops, "labels": labels, "intensity": intensity, "told": told}
+        return Batch({name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in tensors.items()}, weights,
+                     tuple(sources.tolist()), tuple(failed))
+
+    def _draw(self, faces: FaceSet, stream: int, count: int, share: Share) -> tuple[np.ndarray, list[int], list[str]]:
+        """Crops of a share's rows, which faces they are, and sources of those that could not be read."""
+        size, rows = self.config.size, share.rows(count)
+        crops, picks, failed = np.empty((len(rows), size, size, 3), np.uint8), [], []
+        for place, row in enumerate(rows):
+            rng, pick = share.rng(row, stream), share.pick(row, count, len(faces), stream)
+            for _ in range(_TRIES):
+                try:
+                    image = faces.pictures[pick]
+                    break
+                except InputError:
+                    if self.recipe.loop.strict:
+                        raise
+                    failed.append(str(faces.source[pick]))
+                    pick = int(rng.integers(len(faces)))
+            else:
+                raise InputError(f"{_TRIES} faces in a row can't be read, {failed[-1]} the last: look at the corpus")
+            crops[place] = cut(image, faces.points[pick], size, rng, self.recipe.augment)
+            picks.append(pick)
+        return crops, picks, failed
+
+    # -- loss --------------------------------------------------------------------------------
+
+    def factors(self, step: int) -> dict[str, float]:
+        """Supervised learning always; the other terms once pre-training is over, rising."""
+        method, factors = self.recipe.method, {"supervised": 1.0}
+        if self.config.views == 2:
+            risen = ramp(step, start=method.pretrain, length=method.ramp)
+            factors |= {"multi_view": risen * method.multi_view, "co_regularization": risen * method.co_regularization}
+        return factors
+
+    def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """The terms of the method; those of two views only where there are two."""
         assert isinstance(model, TwoViewNet)
-        logits = model(normalize(batch["pixels"])).unsqueeze(-1) - model.thresholds()
-        reached = (batch["intensity"].unsqueeze(-1) >= torch.arange(1, GRADES + 1)).float().expand(2, -1, -1, -1)
-        known = batch["known"].float().unsqueeze(-1)
-        each = F.binary_cross_entropy_with_logits(
-            logits, reached, reduction="none", pos_weight=self.positive_weight[:, None])
-        grade_weight = torch.tensor([1.0, 0.5, 0.5, 0.4, 0.3])
-        loss = (each * known * grade_weight).sum() / (2 * known.sum().clamp(min=1))
-        return loss, {"loss": loss.item()}
+        scores = model(normalize(pixels(batch["pixels"]))).float()
+        weight = None if self.positive_weight is None else self.positive_weight.to(scores.device)
+        terms = {"supervised": supervised(scores, model.thresholds().float(), batch["labels"], batch["intensity"],
+                                          weight)}
+        if self.config.views == 1:
+            return terms
+        first, second = model.final_classifiers()
+        terms["multi_view"] = multi_view(first.float(), second.float())
+        told = batch["told"][:, None].expand(scores.shape[1:])
+        counted = torch.ones_like(told) if self.recipe.method.labeled else ~told
+        mask = counted & (told | self._sure(scores))
+        # What is masked counts as agreeing: the mean is over all, as the batch's weights say.
+        terms["co_regularization"] = co_regularization(scores, mask) * (mask.sum() / counted.sum().clamp(min=1))
+        return terms
 
-    def _check(self, renders: Renders) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return crops_of(renders, self.config.size, seed=5), renders.facts["intensity"], renders.facts["known"]
+    def _sure(self, scores: Tensor) -> Tensor:
+        """Where either view is sure enough of presence or of absence: bool [N, C]."""
+        if not self.recipe.method.confidence:
+            return torch.ones(scores.shape[1:], dtype=torch.bool, device=scores.device)
+        limit = math.log(self.recipe.method.confidence / (1 - self.recipe.method.confidence))
+        return scores.detach().abs().amax(0) >= limit
+
+    # -- validation --------------------------------------------------------------------------
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """Mean AUC of presence, mean ICC of intensity, and each AU's AUC, on validation people."""
+        """Figures on validation people: means over the labels, how the views agree, and each label's own.
+
+        "auc" and "f1" (at .5) of presence, "icc" of intensity where it is known; labels of which validation has
+        one class only are left out of the means. "score" is auc + icc / 2, or auc without intensities.
+        """
         assert isinstance(model, TwoViewNet)
         model.eval()
-        crops, intensity, known = self.checks
-        presence, expected = [], []
-        for start in range(0, len(crops), 128):
-            logits = model(normalize(pixels(crops[start:start + 128]))).unsqueeze(-1) - model.thresholds()
-            grades = torch.sigmoid(logits).mean(0)
-            presence.append(grades[..., 0])
-            expected.append(grades.sum(-1))
-        presence, expected = torch.cat(presence).numpy(), torch.cat(expected).numpy()
-        areas = {f"AU{au:02d}": auc(intensity[known[:, i], i] >= 1, presence[known[:, i], i])
-                 for i, au in enumerate(AUS)}
-        iccs = [icc31(intensity[known[:, i], i], expected[known[:, i], i]) for i in range(len(AUS))]
-        figures = {"auc": float(np.nanmean(list(areas.values()))), "icc": float(np.nanmean(iccs))}
-        return {**figures, **areas, "score": figures["auc"] + 0.5 * figures["icc"]}
+        crops, rows = self._validation()
+        device = next(model.parameters()).device
+        parts = [model(normalize(pixels(torch.from_numpy(crops[i:i + 128]).to(device)))) for i in
+                 range(0, len(crops), 128)]
+        scores = torch.cat(parts, 1)
+        grades = torch.sigmoid(scores.unsqueeze(-1) - model.thresholds()).mean(0)
+        presence, expected = grades[..., 0].cpu().numpy(), grades.sum(-1).cpu().numpy()
+        truth = self.parts.validation[rows]
+        own = {f"{name}:{key}": value for column, name in enumerate(self.config.names)
+               for key, value in self._label(truth, column, presence, expected).items()}
+        means = {key: _mean([value for name, value in own.items() if name.endswith(f":{key}")])
+                 for key in ("auc", "f1", "icc") if key != "icc" or self.config.grades > 1}
+        if len(scores) == 2:
+            means |= agreement(scores) | self._compare(model, crops[:_COMPARED], device)
+        score = means["auc"] + 0.5 * np.nan_to_num(means.get("icc", 0.0))
+        return {**means, **own, "score": float(score)}
+
+    def _label(self, truth: FaceSet, column: int, presence: np.ndarray, expected: np.ndarray) -> dict[str, float]:
+        known, graded = truth.labels[:, column] != 0, np.isfinite(truth.intensity[:, column])
+        present, chance = truth.labels[known, column] > 0, presence[known, column]
+        figures = {"auc": auc(present, chance),
+                   "f1": f1(present, chance >= 0.5) if 0 < present.sum() < len(present) else math.nan}
+        if self.config.grades > 1:
+            figures["icc"] = icc31(truth.intensity[graded, column], expected[graded, column])
+        return figures
+
+    def _compare(self, model: TwoViewNet, crops: np.ndarray, device: torch.device) -> dict[str, float]:
+        first, second = (torch.cat([view(normalize(pixels(torch.from_numpy(crops[i:i + 128]).to(device))))
+                                    for i in range(0, len(crops), 128)]) for view in model.views)
+        return {"cosine": classifier_cosine(*model.final_classifiers()), "cka": linear_cka(first, second)}
+
+    def _validation(self) -> tuple[np.ndarray, np.ndarray]:
+        """Crops of the validation faces that can be read, and which these are; cut once."""
+        if self._checked is None:
+            faces, crops, rows = self.parts.validation, [], []
+            for row in range(len(faces)):
+                try:
+                    image = faces.pictures[row]
+                except InputError as error:
+                    if self.recipe.loop.strict:
+                        raise
+                    log.warning("left out of the validation: %s", error)
+                    continue
+                crops.append(crops_of([image], faces.points[row:row + 1], self.config.size, seed=row)[0])
+                rows.append(row)
+            if not rows:
+                raise InputError("no validation face can be read")
+            self._checked = np.stack(crops), np.array(rows)
+        return self._checked
 
 
-def crops_of(renders: Renders, size: int, seed: int) -> np.ndarray:
-    """Aligned crops uint8 [N, S, S, 3] of rendered faces, from points with a landmark network's error."""
-    rng = np.random.default_rng(seed)
-    return np.stack([warp(image, similarity(misplace(points, rng)[None], size)[0], size)
-                     for image, points in zip(renders.images, renders.facts["points"], strict=True)])
-
-
-def misplace(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Points as a landmark network would have them: a common shift and a tremble of each."""
-    eyes = np.linalg.norm(points[36] - points[45])
-    return points + rng.normal(0, 0.012, 2) * eyes + rng.normal(0, 0.015, points.shape) * eyes
-
-
-def nudge(matrix: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """A crop transform, slightly turned, scaled and shifted about the crop's middle."""
-    turn, scale = rng.normal(0, 0.06), np.exp(rng.normal(0, 0.05))
-    cosine, sine = scale * np.cos(turn), scale * np.sin(turn)
-    middle, shift = size / 2, rng.normal(0, 0.02, 2) * size
-    rotation = np.array([[cosine, -sine], [sine, cosine]])
-    moved = rotation @ matrix
-    moved[:, 2] += middle - rotation @ np.full(2, middle) + shift
-    return moved
-
-
-def pixels(crops: np.ndarray) -> Tensor:
-    """uint8 [N, S, S, 3] to float [N, 3, S, S] 0..255, channels last in memory."""
-    return torch.from_numpy(np.ascontiguousarray(crops)).permute(0, 3, 1, 2).float()
+def _mean(values: list[float]) -> float:
+    known = [value for value in values if math.isfinite(value)]
+    return float(np.mean(known)) if known else math.nan

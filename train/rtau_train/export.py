@@ -18,14 +18,16 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from rtau.model import GRADES, DeployedAuNet, LandmarkConfig, LandmarkNet, TwoViewNet
+from rtau.errors import UsageError
+from rtau.model import AuConfig, DeployedAuNet, LandmarkConfig, LandmarkNet, TwoViewNet
 from rtau.store import MANIFEST, sha256_of
 
-from .action_units import crops_of, pixels
+from .checkpoint import load_checkpoint
 from .config import Recipe, read_recipe
-from .data.shards import load_shards
+from .cutting import crops_of, pixels
+from .data.faces import FaceSet
 from .evaluate import auc, icc31, platt
-from .puppet.sample import AUS
+from .parts import open_parts
 
 #: Share of faces that show an AU, for which presence is calibrated: fewer than the renders show,
 #: more than everyday video does. A larger one finds more smiles and gives more false alarms.
@@ -36,23 +38,24 @@ def export(run: Path, recipe: Recipe, out: Path, name: str) -> dict:
     """Write the weight file and its manifest entry; returns the entry.
 
     Raises:
-        FileNotFoundError: the run has no checkpoint yet.
+        UsageError: the run trains another network than the recipe. RtauError: it has no checkpoint that can be read.
     """
-    saved = torch.load(run / "best.pt", weights_only=True)
+    saved = load_checkpoint(run / "best.pt")
+    if saved["facts"]["task"] != recipe.task:
+        raise UsageError(f"{run} trains {saved['facts']['task']}, the recipe {recipe.task}: give the run's own recipe")
     out.mkdir(parents=True, exist_ok=True)
     if recipe.task == "landmarks":
-        config = LandmarkConfig.from_dict(recipe.model)
+        config = LandmarkConfig.from_dict(saved["facts"]["network"])
         net: torch.nn.Module = LandmarkNet(config)
         net.load_state_dict(saved["averaged"])
         facts = {"kind": "landmarks", "config": config.as_dict(), "input": _input(config.size)}
         figures = {k: round(v, 5) for k, v in saved["figures"].items() if k != "score"}
     else:
-        from .action_units import AuTask
-        config, adjacency = AuTask.config_of(recipe), saved["averaged"]["graph.adjacency"]
-        trained = TwoViewNet(config, adjacency)
+        config = AuConfig.from_dict(saved["facts"]["network"])
+        trained = TwoViewNet(config, saved["averaged"].get("graph.adjacency"))
         trained.load_state_dict(saved["averaged"])
         folded = DeployedAuNet.fold(trained)
-        figures = calibrate(folded, recipe)
+        figures = calibrate(folded, open_parts(recipe).validation.select(config.names))
         facts = {"kind": "au", "aus": list(config.aus), "config": config.as_dict(), "input": _input(config.size)}
         net = folded
     file = out / f"{name}.safetensors"
@@ -72,37 +75,36 @@ def export(run: Path, recipe: Recipe, out: Path, name: str) -> dict:
 
 
 @torch.no_grad()
-def calibrate(net: DeployedAuNet, recipe: Recipe) -> dict:
-    """Fit each grade's slope and shift on validation people, in place; returns their figures."""
-    renders = load_shards(recipe.renders, "validation")
-    intensity, known = renders.facts["intensity"], renders.facts["known"]
-    crops = crops_of(renders, net.config.size, seed=11)
-    logits = torch.cat([
+def calibrate(net: DeployedAuNet, faces: FaceSet) -> dict:
+    """Fit each grade's slope and shift on faces that were not learned from, in place; returns figures on them."""
+    crops = crops_of((faces.pictures[row] for row in range(len(faces))), faces.points, net.config.size, seed=11)
+    chances = torch.cat([
         torch.sigmoid(net.scores(pixels(crops[i:i + 128])).unsqueeze(-1) - net.thresholds).mean(0).clamp(1e-6, 1 - 1e-6)
         for i in range(0, len(crops), 128)])
-    logits = torch.log(logits / (1 - logits)).double().numpy()
-    for column in range(len(AUS)):
-        rows = known[:, column]
-        reached = intensity[rows, column] >= 1
-        share = max(reached.mean(), 1e-3)
-        for grade in range(GRADES):
-            truth = intensity[rows, column] >= grade + 1
-            # Stronger grades are rarer in life too, in the proportion that the renders show.
-            prior = PRIOR * truth.mean() / share
-            slope, shift = platt(logits[rows, column, grade], truth, max(prior, 0.005))
+    logits = torch.log(chances / (1 - chances)).double().numpy()
+    for column in range(len(faces.names)):
+        for grade in range(net.config.grades):
+            known, truth = faces.labels[:, column] != 0, faces.labels[:, column] > 0
+            if grade:
+                known, truth = np.isfinite(faces.intensity[:, column]), faces.intensity[:, column] >= grade + 1
+            share = max((faces.labels[known, column] > 0).mean(), 1e-3) if known.any() else 1.0
+            # Stronger grades are rarer in life too, in the proportion that these faces show.
+            prior = PRIOR * truth[known].mean() / share if known.any() else PRIOR
+            slope, shift = platt(logits[known, column, grade], truth[known], max(prior, 0.005))
             net.calibration[0, column, grade], net.calibration[1, column, grade] = slope, shift
     presence, expected = (o.numpy() for o in _forward(net, crops))
     per_au = {}
-    for column, au in enumerate(AUS):
-        rows = known[:, column]
-        truth = intensity[rows, column]
-        per_au[f"AU{au:02d}"] = {
-            "auc": round(auc(truth >= 1, presence[rows, column]), 4),
-            "icc": round(icc31(truth, expected[rows, column]), 4),
-            "mae": round(float(np.abs(truth - expected[rows, column]).mean()), 4),
-            "positives": int((truth >= 1).sum()), "negatives": int((truth < 1).sum())}
-    return {"auc": round(float(np.mean([v["auc"] for v in per_au.values()])), 4),
-            "icc": round(float(np.mean([v["icc"] for v in per_au.values()])), 4), "per_au": per_au}
+    for column, name in enumerate(faces.names):
+        known, graded = faces.labels[:, column] != 0, np.isfinite(faces.intensity[:, column])
+        truth, grades = faces.labels[known, column] > 0, faces.intensity[graded, column]
+        per_au[name] = {"auc": round(auc(truth, presence[known, column]), 4),
+                        "positives": int(truth.sum()), "negatives": int((~truth).sum())}
+        if net.config.grades > 1 and graded.any():
+            per_au[name] |= {"icc": round(icc31(grades, expected[graded, column]), 4),
+                             "mae": round(float(np.abs(grades - expected[graded, column]).mean()), 4)}
+    return {**{key: round(float(np.nanmean([v.get(key, np.nan) for v in per_au.values()])), 4)
+               for key in ("auc", "icc") if any(np.isfinite(v.get(key, np.nan)) for v in per_au.values())},
+            "per_au": per_au}
 
 
 def _forward(net: DeployedAuNet, crops: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:

@@ -9,14 +9,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rtau.crop import apply, invert, region_matrix, warp
+from rtau.errors import UsageError
 from rtau.landmarks import region_of_points
 from rtau.model import LandmarkConfig, LandmarkNet
 
-from .action_units import pixels
+from .batches import Batch, Share
 from .config import Recipe
+from .cutting import pixels
 from .data.augment import degrade
 from .data.portraits import load_portraits, read_rgb
 from .data.shards import load_shards
+from .parts import digest
 
 #: Multi-PIE points under a left-right mirror.
 MIRROR = np.array([
@@ -37,9 +40,21 @@ def yaw_pitch_roll(rotation: np.ndarray) -> np.ndarray:
 
 
 class LandmarkTask:
-    """Batches, loss and validation of the landmark network."""
+    """Batches, loss and validation of the landmark network.
+
+    Raises:
+        RtauError: the recipe's renders or faces can't be read.
+    """
+
+    charts = {"loss": ("loss", "place", "there", "turn"), "figures": ("portraits_nme", "renders_nme"),
+              "presence": ("portraits_found", "renders_found", "false_faces")}
 
     def __init__(self, recipe: Recipe) -> None:
+        if recipe.renders is None or recipe.faces is None:
+            raise UsageError("the landmark network needs renders and faces: give both folders in the recipe")
+        if set(recipe.options) - {"shares"}:
+            raise UsageError(f"unknown options {', '.join(sorted(set(recipe.options) - {'shares'}))}; known is shares")
+        self.count = recipe.loop.batch
         self.config = LandmarkConfig.from_dict(recipe.model)
         self.model: nn.Module = LandmarkNet(self.config)
         renders = load_shards(recipe.renders, "train", recipe.most_per_person)
@@ -48,29 +63,38 @@ class LandmarkTask:
         self.portraits = load_portraits(recipe.faces, "train")
         self.backgrounds = [read_rgb(f) for f in sorted((recipe.faces / "backgrounds_rainbow").glob("*.jpg"))]
         self.shares = recipe.options.get("shares", [0.62, 0.2, 0.18])  # renders, portraits, non-faces
+        self.facts = {"task": "landmarks", "network": self.config.as_dict(), "options": dict(recipe.options),
+                      "data": {"renders": {"pictures": len(renders), "digest": digest(renders.facts["points"])},
+                               "portraits": {"pictures": len(self.portraits[0]),
+                                             "digest": digest(np.array(self.portraits[1]))}}}
         self.checks = {"portraits": self._portrait_check(recipe), "renders": self._render_check(recipe)}
 
     # -- batches -----------------------------------------------------------------------------
 
-    def batch(self, rng: np.random.Generator, count: int) -> dict[str, Tensor]:
-        """`count` crops with points in crop pixels, presence, pose, and which of them are known."""
-        size = self.config.size
-        crops = np.empty((count, size, size, 3), np.uint8)
-        points = np.zeros((count, 68, 2), np.float32)
-        pose = np.zeros((count, 3), np.float32)
-        face, posed = np.zeros(count, np.float32), np.zeros(count, np.float32)
-        for row, kind in enumerate(rng.choice(3, count, p=self.shares)):
+    def batch(self, share: Share) -> Batch:
+        """Crops with points in crop pixels, presence, pose, and which of them are known."""
+        rows, size = share.rows(self.count), self.config.size
+        crops = np.empty((len(rows), size, size, 3), np.uint8)
+        points = np.zeros((len(rows), 68, 2), np.float32)
+        pose = np.zeros((len(rows), 3), np.float32)
+        face, posed = np.zeros(len(rows), np.float32), np.zeros(len(rows), np.float32)
+        sources = []
+        for place, row in enumerate(rows):
+            rng = share.rng(row)
+            kind = rng.choice(3, p=self.shares)
             if kind == 2:
-                crops[row] = self._non_face(rng)
+                crops[place] = self._non_face(rng)
+                sources.append("no face")
                 continue
-            face[row] = 1
+            face[place] = 1
             if kind == 0:
                 pick = int(rng.integers(len(self.images)))
                 image, marks, angles = self.images[pick], self.points[pick], self.pose[pick]
-                posed[row] = 1
+                posed[place] = 1
             else:
                 pick = int(rng.integers(len(self.portraits[0])))
                 image, marks, angles = self.portraits[0][pick], self.portraits[1][pick], np.zeros(3, np.float32)
+            sources.append(f"{('render', 'portrait')[kind]} {pick}")
             region = _jitter(region_of_points(marks), rng)
             matrix = region_matrix(region, size)
             crop, placed = degrade(warp(image, matrix, size), rng), apply(matrix, marks)
@@ -79,9 +103,11 @@ class LandmarkTask:
                 crop, placed = crop[:, ::-1], placed[MIRROR]
                 placed[:, 0] = size - 1 - placed[:, 0]
                 angles = angles * np.array([-1, 1, -1], np.float32)
-            crops[row], points[row], pose[row] = crop, placed, angles
-        return {"pixels": pixels(crops), "points": torch.from_numpy(points), "pose": torch.from_numpy(pose),
-                "face": torch.from_numpy(face), "posed": torch.from_numpy(posed)}
+            crops[place], points[place], pose[place] = crop, placed, angles
+        tensors = {"pixels": crops, "points": points, "pose": pose, "face": face, "posed": posed}
+        return Batch({name: torch.from_numpy(value) for name, value in tensors.items()},
+                     {"place": float(face.sum()), "there": float(len(rows)), "turn": float(posed.sum())},
+                     tuple(sources))
 
     def _non_face(self, rng: np.random.Generator) -> np.ndarray:
         """A crop that shows no face, or one so far off that tracking it would be wrong."""
@@ -119,19 +145,21 @@ class LandmarkTask:
 
     # -- loss --------------------------------------------------------------------------------
 
-    def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+    def factors(self, step: int) -> dict[str, float]:
+        """How much each term counts, the same at every step."""
+        return {"place": 1.0, "there": 2.0, "turn": 4.0}
+
+    def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Point error in hundredths of the crop, presence cross-entropy, pose error."""
-        points, presence, pose = model(batch["pixels"])
-        error = (points - batch["points"]).abs() * (100 / self.config.size)
+        points, presence, pose = model(pixels(batch["pixels"]))
+        error = (points.float() - batch["points"]).abs() * (100 / self.config.size)
         # Linear far off, logarithmic close by: small errors keep a pull (wing loss, Feng et al., 2018).
         wing = torch.where(error < 8, 8 * torch.log1p(error / 2), error - 8 + 8 * np.log1p(4.0))
-        weight = torch.from_numpy(_WEIGHT)[None, :, None] * batch["face"][:, None, None]
+        weight = torch.from_numpy(_WEIGHT).to(error.device)[None, :, None] * batch["face"][:, None, None]
         place = (wing * weight).sum() / weight.sum().clamp(min=1) / 2
-        there = F.binary_cross_entropy_with_logits(presence, batch["face"])
-        turn = (F.smooth_l1_loss(pose, batch["pose"], reduction="none", beta=0.1).sum(1) * batch["posed"]).sum()
-        turn = turn / batch["posed"].sum().clamp(min=1)
-        loss = place + 2 * there + 4 * turn
-        return loss, {"place": place.item(), "there": there.item(), "turn": turn.item()}
+        there = F.binary_cross_entropy_with_logits(presence.float(), batch["face"])
+        turn = F.smooth_l1_loss(pose.float(), batch["pose"], reduction="none", beta=0.1).sum(1) * batch["posed"]
+        return {"place": place, "there": there, "turn": turn.sum() / batch["posed"].sum().clamp(min=1)}
 
     # -- validation --------------------------------------------------------------------------
 
@@ -161,12 +189,12 @@ class LandmarkTask:
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Mean point distance over inter-ocular distance (outer eye corners), pose error, presence."""
         model.eval()
-        figures = {}
+        device, figures = next(model.parameters()).device, {}
         for name, rows in self.checks.items():
             errors, turns, presences = [], [], []
             for start in range(0, len(rows), 64):
                 part = rows[start:start + 64]
-                points, presence, pose = model(pixels(np.stack([r[0] for r in part])))
+                points, presence, pose = (o.cpu() for o in model(pixels(np.stack([r[0] for r in part])).to(device)))
                 presences += torch.sigmoid(presence).tolist()
                 for found, angles, (_, matrix, marks, truth) in zip(points.numpy(), pose.numpy(), part, strict=True):
                     errors.append(normalized_error(apply(invert(matrix), found), marks))
@@ -176,7 +204,7 @@ class LandmarkTask:
             if not np.isnan(turns[0]).any():
                 figures[f"{name}_degrees"] = float(np.degrees(np.mean(turns)))
         rng = np.random.default_rng(3)
-        _, presence, _ = model(pixels(np.stack([self._non_face(rng) for _ in range(256)])))
+        _, presence, _ = model(pixels(np.stack([self._non_face(rng) for _ in range(256)])).to(device))
         figures["false_faces"] = float((torch.sigmoid(presence) > 0.5).float().mean())
         figures["score"] = -figures["portraits_nme"] - figures["renders_nme"]
         return figures

@@ -1,225 +1,241 @@
 """The training loop, for any task.
 
-    python -m rtau_train.loop train/recipes/au.toml --run runs/au [loop.steps=20000 ...]
+    rtau train train/recipes/au.toml --run runs/au [loop.steps=20000 ...]
+    torchrun --nproc-per-node 2 -m rtau train train/recipes/au.toml --run runs/au
 
-A run folder holds config.json, metrics.csv and last.pt / best.pt. Starting a run again
-continues it: step k's batch depends on the seed and k alone, and the checkpoint carries
-weights, averaged weights, optimizer and step, so the loss curve is the same as without
-the stop.
+Starting a run again continues it, whatever ended it: a step's batch depends on the seed and the step alone,
+and the checkpoint carries weights, averaged weights, optimizer, step and running means, so the loss curve is
+the same as without the stop. `run_folder` says what a run leaves behind.
 """
 
 from __future__ import annotations
 
-import argparse
-import copy
-import csv
-import dataclasses
+import contextlib
 import json
-import logging
 import math
-import os
-import queue
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
-import numpy as np
+import cv2
 import torch
-from torch import Tensor, nn
 
-from .config import LoopSettings, Recipe, read_recipe
+from rtau.errors import RtauError
 
-log = logging.getLogger(__name__)
+from .batches import Batch, Feed
+from .checkpoint import load_checkpoint, save_checkpoint
+from .clock import Clock
+from .config import FREE, LoopSettings
+from .display import Display, line_of
+from .distributed import Team
+from .interrupts import Interrupts
+from .learner import DivergedError, Learner, Task
+from .run_folder import RunFolder
 
-
-class Task(Protocol):
-    """What the loop needs to know of a network's training."""
-
-    model: nn.Module
-
-    def batch(self, rng: np.random.Generator, count: int) -> dict[str, Tensor]:
-        """Draw a batch."""
-
-    def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
-        """The loss and its parts by name."""
-
-    def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """Figures on validation people; "score" (higher is better) chooses the best checkpoint."""
+#: How fast the shown loss terms follow.
+_SMOOTH = 0.05
 
 
-def train(task: Task, settings: LoopSettings, folder: Path) -> dict[str, float]:
-    """Train, or continue, in a run folder; returns the best validation figures.
+class TrainingError(RtauError):
+    """Training can't go on; the last good checkpoint is kept."""
+
+
+@dataclass
+class Progress:
+    """How far a run is, as its checkpoints carry it.
+
+    Attributes:
+        step: steps done.
+        best: figures of the best validation, with its step; None before the first.
+        stale: validations since then.
+        sums: of each loss term since the last validation, and over how many steps.
+        finished: whether there is nothing left to do.
+    """
+
+    step: int = 0
+    best: dict[str, float] | None = None
+    stale: int = 0
+    sums: dict[str, list[float]] = field(default_factory=dict)
+    finished: bool = False
+
+    def add(self, terms: Mapping[str, float]) -> None:
+        """One more step, with its loss terms; NaN for one that had nothing to be taken over."""
+        self.step += 1
+        for name, value in terms.items():
+            entry = self.sums.setdefault(name, [0.0, 0.0])
+            if not math.isnan(value):
+                entry[0] += value
+                entry[1] += 1
+
+    def means(self) -> dict[str, float]:
+        """Of the loss terms since the last call; begins anew."""
+        means = {name: total / count if count else math.nan for name, (total, count) in self.sums.items()}
+        self.sums = {}
+        return means
+
+
+def train(task: Task, settings: LoopSettings, folder: Path, *, config: Mapping[str, Any] | None = None,
+          restart: bool = False, shown: bool = False, team: Team | None = None, device: torch.device | None = None
+          ) -> dict[str, float]:
+    """Train, or continue, in a run folder.
+
+    Args:
+        task: what is learned.
+        settings: see `LoopSettings`.
+        folder: the run's.
+        config: what to write into the folder as config.json, the settings when None.
+        restart: begin anew; what is there moves aside.
+        shown: a live display, where there is a terminal.
+        team: the processes that train together; this one alone when None.
+        device: where to compute, the CPU when None.
+
+    Returns:
+        The best validation's figures and its "step".
 
     Raises:
-        FloatingPointError: the loss became NaN; the last good checkpoint is kept.
+        TrainingError: the loss became NaN; the batch is listed in the folder, the last good checkpoint is kept.
+        UsageError: the folder holds a run with other settings, or another training holds it.
+        OutputError: the disk is full; the last checkpoint is intact.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the state is saved first.
     """
+    team, device = team or Team(), device or torch.device("cpu")
+    pieces = team.size * settings.accumulate
+    if min(settings.batch, settings.unlabeled_batch or settings.batch) < pieces:
+        raise TrainingError(f"a batch of {settings.batch} can't be cut in {pieces} pieces: raise loop.batch")
+    cv2.setNumThreads(1)
     torch.set_num_threads(settings.threads)
-    torch.manual_seed(settings.seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    model = task.model.to(memory_format=torch.channels_last)
-    averaged = copy.deepcopy(model).requires_grad_(False)
-    optimizer = torch.optim.AdamW(_groups(model, settings.weight_decay), lr=settings.lr)
-    state = {"step": 0, "best": None}
-    last = folder / "last.pt"
-    if last.exists():
-        saved = torch.load(last, weights_only=True)
-        model.load_state_dict(saved["model"])
-        averaged.load_state_dict(saved["averaged"])
-        optimizer.load_state_dict(saved["optimizer"])
-        state = saved["state"]
-        log.info("continuing at step %d", state["step"])
-
-    started, first_step, parts_sum = time.perf_counter(), state["step"], {}
-    for step, batch in _prefetch(task, settings, state["step"]):
-        for group in optimizer.param_groups:
-            group["lr"] = _learning_rate(settings, step)
-        # Dropout draws from a stream of the step's own, so that a restart repeats it.
-        torch.manual_seed(settings.seed * 1_000_003 + step)
-        model.train()
-        loss, parts = task.loss(model, batch)
-        if not torch.isfinite(loss):
-            raise FloatingPointError(f"the loss is {loss.item()} at step {step}; lower lr or clip, then start again "
-                                     f"to continue from {last}")
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
-        optimizer.step()
-        _average(averaged, model, min(settings.ema, (1 + step) / (10 + step)))
-        for name, value in parts.items():
-            parts_sum[name] = parts_sum.get(name, 0.0) + value
-        done = step + 1
-        if done % settings.evaluate_every == 0 or done == settings.steps:
-            figures = task.evaluate(averaged)
-            count = done - first_step if done - first_step < settings.evaluate_every else settings.evaluate_every
-            row = {"step": done, **{k: v / count for k, v in parts_sum.items()}, **figures}
-            parts_sum = {}
-            state["step"] = done
-            improved = state["best"] is None or figures["score"] > state["best"]["score"]
-            if improved:
-                state["best"] = figures
-                _save(folder / "best.pt", {"averaged": averaged.state_dict(), "figures": figures, "step": done})
-            _save(last, {"model": model.state_dict(), "averaged": averaged.state_dict(),
-                         "optimizer": optimizer.state_dict(), "state": state})
-            _append(folder / "metrics.csv", row)
-            speed = (done - first_step) * settings.batch / (time.perf_counter() - started)
-            left = (settings.steps - done) * settings.batch / speed / 60
-            print(" ".join(f"{k} {v:.4g}" for k, v in row.items()), f"{speed:.0f} pictures/s, {left:.0f} min left",
-                  flush=True)
-    return state["best"]
+    facts = {"loop": {key: value for key, value in vars(settings).items() if key not in FREE}, **task.facts}
+    learner = Learner(task, settings, team, device)
+    with contextlib.ExitStack() as stack:
+        run = stack.enter_context(RunFolder(folder, restart=restart)) if team.leads else None
+        team.tell(None)  # the folder is in order
+        progress = _resume(learner, Path(folder) / "last.pt", facts)
+        if run is not None:
+            run.describe(config or {"loop": vars(settings)}, task.facts.get("data", {}))
+            run.go_on_from(progress.step)
+        team.tell(None)  # everybody has read the checkpoint
+        display = stack.enter_context(Display(settings.steps, shown=shown)) if team.leads else None
+        if run is not None and display is not None and progress.step:
+            where = "finished" if progress.finished else f"continues at step {progress.step} of {settings.steps}"
+            run.note(where)
+            display.say(f"{folder}: {where}")
+        _loop(learner, progress, facts, run, display)
+    assert progress.best is not None
+    return progress.best
 
 
-def _prefetch(task: Task, settings: LoopSettings, start: int) -> Iterator[tuple[int, dict[str, Tensor]]]:
-    """Batches from a thread that stays a few ahead."""
-    ready: queue.Queue = queue.Queue(maxsize=4)
-    stop = threading.Event()
+def _resume(learner: Learner, last: Path, facts: Mapping[str, Any]) -> Progress:
+    if not last.exists():
+        return Progress()
+    saved = load_checkpoint(last, facts)
+    learner.load(saved)
+    return Progress(**saved["progress"])
 
-    def work() -> None:
-        for step in range(start, settings.steps):
+
+def _loop(learner: Learner, progress: Progress, facts: Mapping[str, Any], run: RunFolder | None,
+          display: Display | None) -> None:
+    """Steps, validations and checkpoints until the end, an interrupt or an error."""
+    settings, task, team = learner.settings, learner.task, learner.team
+    clock = Clock(settings.steps, learner.device)
+    saved_at = time.monotonic()
+    shown: dict[str, float] = {}
+
+    def save() -> None:
+        nonlocal saved_at
+        if run is not None:
+            save_checkpoint(run.last, {**learner.state(), "progress": vars(progress)}, facts)
+            saved_at = time.monotonic()
+
+    feed = Feed(task.batch, settings.seed, team.rank, team.size, settings.accumulate, settings.workers,
+                settings.processes)
+    steps = range(settings.steps if progress.finished else progress.step, settings.steps)
+    with contextlib.closing(feed.run(steps)) as batches, Interrupts() as interrupts:
+        for step, pieces in batches:
             try:
-                item = step, task.batch(np.random.default_rng([settings.seed, step]), settings.batch)
-            except Exception as error:  # raised again where the loop can see it
-                item = step, error
-            while not stop.is_set():
-                try:
-                    ready.put(item, timeout=0.5)
+                terms = learner.learn(step, pieces)
+            except DivergedError as error:
+                raise _diverged(step, error, pieces, learner, run) from None
+            progress.add(terms)
+            clock.learned(progress.step, sum(map(len, pieces)) * team.size)
+            heard, unreadable = team.add([interrupts.heard, sum(len(piece.unreadable) for piece in pieces)])
+            if unreadable:
+                _note_unreadable(pieces, team, run)
+            if display is not None:
+                shown = {k: v if math.isnan(shown.get(k, math.nan)) else shown[k] + _SMOOTH * (v - shown[k])
+                         for k, v in terms.items()}
+                display.learned(progress.step, shown, clock.figures)
+            if progress.step % settings.evaluate_every == 0 or progress.step == settings.steps:
+                _validate(learner, progress, clock, run, display, facts)
+                save()
+                if progress.finished:
                     break
-                except queue.Full:
-                    continue
-            if stop.is_set():
-                return
-
-    thread = threading.Thread(target=work, name="batches", daemon=True)
-    thread.start()
-    try:
-        for _ in range(start, settings.steps):
-            step, batch = ready.get()
-            if isinstance(batch, Exception):
-                raise batch
-            yield step, batch
-    finally:
-        stop.set()
-        thread.join(timeout=5)
+            elif (settings.checkpoint_every and progress.step % settings.checkpoint_every == 0) or (
+                    settings.checkpoint_minutes and time.monotonic() - saved_at > 60 * settings.checkpoint_minutes):
+                save()
+            if heard:
+                save()
+                _draw(task, run)
+                if run is not None:
+                    run.note(f"stopped at step {progress.step} of {settings.steps}")
+                raise KeyboardInterrupt
+    if steps:
+        _draw(task, run)
 
 
-def _groups(model: nn.Module, decay: float) -> list[dict]:
-    """Weight decay for matrices and kernels, none for biases, norms and thresholds."""
-    heavy = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
-    light = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
-    return [{"params": heavy, "weight_decay": decay}, {"params": light, "weight_decay": 0.0}]
+def _validate(learner: Learner, progress: Progress, clock: Clock, run: RunFolder | None, display: Display | None,
+              facts: Mapping[str, Any]) -> None:
+    """Figures of the averaged network; keeps it if it is the best, and says whether to go on."""
+    settings, means = learner.settings, progress.means()
+    with clock.paused():
+        figures = learner.team.tell(learner.task.evaluate(learner.averaged) if run is not None else {})
+    best = progress.best is None or figures["score"] > progress.best["score"]
+    if best:
+        progress.best, progress.stale = {**figures, "step": progress.step}, 0
+    else:
+        progress.stale += 1
+    progress.finished = progress.step == settings.steps or 0 < settings.patience <= progress.stale
+    if run is None:
+        return
+    if best:
+        save_checkpoint(run.best, {"averaged": learner.averaged.state_dict(), "figures": figures,
+                                   "step": progress.step}, facts)
+    row = {"step": progress.step, **means, **figures, **clock.figures}
+    # Before the checkpoint: a restart forgets rows that it makes again, but could not make up for lost ones.
+    run.record(row, {**dict.fromkeys(means, "loss"), **dict.fromkeys(figures, "validation"),
+                     **dict.fromkeys(clock.figures, "speed")})
+    run.note(line_of(row, best=best))
+    if display is not None:
+        display.validated(row, best=best)
+    if progress.finished and progress.step < settings.steps:
+        why = f"no better score in {progress.stale} validations: stopped at step {progress.step}"
+        run.note(why)
+        if display is not None:
+            display.say(why)
 
 
-def _learning_rate(settings: LoopSettings, step: int) -> float:
-    if step < settings.warmup:
-        return settings.lr * (step + 1) / settings.warmup
-    progress = (step - settings.warmup) / max(settings.steps - settings.warmup, 1)
-    return settings.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0))))
+def _diverged(step: int, error: DivergedError, pieces: list[Batch], learner: Learner, run: RunFolder | None
+              ) -> TrainingError:
+    """Write down whose faces were in the batch; gives the error to raise."""
+    sources = [source for part in learner.team.gather([s for piece in pieces for s in piece.sources])
+               for source in part]
+    if run is None:
+        return TrainingError("the loss is no number")
+    listed = run.write(f"nan-{step:06d}.json", json.dumps(
+        {"step": step, "terms": {k: str(v) for k, v in error.terms.items()}, "faces": sources}, indent=1,
+        ensure_ascii=False) + "\n")
+    kept = f"{run.last} is the last good checkpoint" if run.last.exists() else "there is no checkpoint yet"
+    return TrainingError(f"the loss is no number at step {step} ({error}): look at the {len(sources)} faces of its "
+                         f"batch in {listed}, or lower loop.lr or loop.clip; {kept}")
 
 
-@torch.no_grad()
-def _average(averaged: nn.Module, model: nn.Module, decay: float) -> None:
-    for mean, value in zip(averaged.state_dict().values(), model.state_dict().values(), strict=True):
-        if mean.dtype.is_floating_point:
-            mean.lerp_(value, 1 - decay)
-        else:
-            mean.copy_(value)
+def _note_unreadable(pieces: list[Batch], team: Team, run: RunFolder | None) -> None:
+    everybody = team.gather([name for piece in pieces for name in piece.unreadable])
+    if run is not None:
+        run.note_unreadable(name for part in everybody for name in part)
 
 
-def _save(path: Path, values: dict) -> None:
-    partial = path.with_suffix(".partial")
-    torch.save(values, partial)
-    os.replace(partial, path)
-
-
-def _append(path: Path, row: dict[str, float]) -> None:
-    new = not path.exists()
-    with open(path, "a", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow({k: f"{v:.6g}" for k, v in row.items()})
-
-
-def open_task(recipe: Recipe) -> Task:
-    """The task a recipe names.
-
-    Raises:
-        ValueError: no such task.
-    """
-    if recipe.task == "landmarks":
-        from .landmarks import LandmarkTask
-        return LandmarkTask(recipe)
-    if recipe.task == "au":
-        from .action_units import AuTask
-        return AuTask(recipe)
-    raise ValueError(f"unknown task {recipe.task!r}; known are au, landmarks")
-
-
-def train_recipe(path: Path, changes: tuple[str, ...], folder: Path) -> dict[str, float]:
-    """Train what a recipe file says, or continue, in a run folder; returns the best validation figures.
-
-    Raises:
-        ValueError: the recipe is wrong. OSError: it, or the data it names, can't be read.
-        FloatingPointError: the loss became NaN.
-    """
-    recipe = read_recipe(path, changes)
-    folder.mkdir(parents=True, exist_ok=True)
-    facts = json.dumps(dataclasses.asdict(recipe), default=str, indent=2)
-    (folder / "config.json").write_text(facts, encoding="utf-8")
-    torch.manual_seed(recipe.loop.seed)
-    return train(open_task(recipe), recipe.loop, folder)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Train a network from a recipe.")
-    parser.add_argument("recipe", type=Path)
-    parser.add_argument("changes", nargs="*", help="key=value, e.g. loop.steps=2000")
-    parser.add_argument("--run", type=Path, required=True, help="the run's folder; an unfinished run goes on")
-    args = parser.parse_intermixed_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    print(train_recipe(args.recipe, tuple(args.changes), args.run))
-
-
-if __name__ == "__main__":
-    main()
+def _draw(task: Task, run: RunFolder | None) -> None:
+    if run is not None:
+        run.draw(task.charts)

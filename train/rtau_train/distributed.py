@@ -1,0 +1,160 @@
+"""Several processes that train one network together, started by torchrun; or one process alone.
+
+Each process takes its share of every step's batch. What they learn is what one process would learn
+from the whole batch: loss terms are sums over all processes divided by counts over all processes,
+and batch norms share their statistics.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from rtau.errors import UsageError
+
+T = TypeVar("T")
+
+#: The first process validates alone while the others wait for it.
+_PATIENCE = datetime.timedelta(hours=2)
+
+
+@dataclass(frozen=True)
+class Team:
+    """The processes that train together.
+
+    Attributes:
+        rank: number of this process, from 0; only process 0 writes files.
+        size: how many there are.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process is the one that validates and writes."""
+        return self.rank == 0
+
+    def add(self, values: Sequence[float]) -> list[float]:
+        """Sums over all processes, in double precision."""
+        if self.size == 1:
+            return list(values)
+        total = torch.tensor(values, dtype=torch.float64)
+        dist.all_reduce(total)
+        return total.tolist()
+
+    def tell(self, value: T) -> T:
+        """What process 0 has, for everyone."""
+        if self.size == 1:
+            return value
+        box: list[Any] = [value]
+        dist.broadcast_object_list(box, src=0)
+        return box[0]
+
+    def gather(self, value: T) -> list[T]:
+        """What each process has, by rank."""
+        if self.size == 1:
+            return [value]
+        boxes: list[Any] = [None] * self.size
+        dist.all_gather_object(boxes, value)
+        return boxes
+
+
+@contextlib.contextmanager
+def join_team(device: str = "auto") -> Iterator[tuple[Team, torch.device]]:
+    """Meet the other processes that torchrun started, if it did.
+
+    Args:
+        device: "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:1".
+
+    Yields:
+        The team, and the device of this process.
+
+    Raises:
+        UsageError: there is no such device.
+    """
+    rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    place = choose_device(device, int(os.environ.get("LOCAL_RANK", 0)))
+    if "RANK" not in os.environ or size == 1:
+        yield Team(), place
+        return
+    if place.type == "cuda":
+        torch.cuda.set_device(place)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo", timeout=_PATIENCE)
+    try:
+        yield Team(rank, size), place
+    finally:
+        dist.destroy_process_group()
+
+
+def choose_device(name: str, local_rank: int = 0) -> torch.device:
+    """The device that a name means on this machine; each local process gets a GPU of its own.
+
+    Raises:
+        UsageError: there is no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"unknown device {name!r}: choose auto, cpu, cuda or cuda:N") from None
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError(f"unknown device {name!r}: choose auto, cpu, cuda or cuda:N")
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise UsageError("torch finds no NVIDIA GPU here: choose device cpu, or install a CUDA build of torch")
+        number = local_rank if device.index is None else device.index
+        if number >= torch.cuda.device_count():
+            raise UsageError(f"there is no GPU {number}: torch finds {torch.cuda.device_count()}")
+        return torch.device("cuda", number)
+    return device
+
+
+class _SharedBatchNorm(nn.BatchNorm2d):
+    """Batch norm by the statistics of all processes' pictures, on any device.
+
+    Torch's own `SyncBatchNorm` does the same on GPUs alone.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        from torch.distributed.nn.functional import all_reduce
+
+        assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
+        # One picture more or less in a process must not weigh more or less, so sums travel, not means.
+        sums = all_reduce(torch.cat([x.sum((0, 2, 3)), x.new_tensor([x.numel() / x.shape[1]])]))
+        count = sums[-1].detach()
+        mean = sums[:-1] / count
+        centred = x - mean[:, None, None]
+        variance = all_reduce(centred.square().sum((0, 2, 3))) / count
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            rate = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+            self.running_mean.lerp_(mean, rate)
+            self.running_var.lerp_(variance * count / (count - 1).clamp(min=1), rate)
+        scaled = centred * (variance + self.eps).rsqrt()[:, None, None]
+        if self.affine:
+            scaled = scaled * self.weight[:, None, None] + self.bias[:, None, None]
+        return scaled
+
+
+def share_norms(model: nn.Module, device: torch.device) -> nn.Module:
+    """The model with batch norms that share statistics among all processes; weights stay the same tensors."""
+    if device.type == "cuda":
+        return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    for module in model.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = _SharedBatchNorm
+    return model
+
+
