@@ -139,19 +139,39 @@ def test_a_crop_aligned_again_is_what_inference_cuts_from_the_picture(aligned, c
         assert np.abs(direct - again).mean() < most
 
 
+def middle_of(sample: dict) -> float:
+    """Where in its picture a face is, from left to right."""
+    inverse = cv2.invertAffineTransform(np.array(sample["matrix"]))
+    return float(cv2.transform(np.array(sample["points"])[None], inverse)[0, :, 0].mean())
+
+
 def test_the_face_is_the_largest_or_the_one_in_the_middle(corpus, tmp_path):
-    listing = read_manifest(corpus / "labels.csv")
-    listing = listing[listing.source == "two.jpg"]
-    width = original(corpus, "two.jpg").shape[1]
-    places = {}
-    for face in ("largest", "middle"):
+    near, far, left = 460, 155, 330  # with a margin to its left, the far face is in the middle of the picture
+    image = cv2.copyMakeBorder(cv2.imread(str(corpus / "two.jpg")), 0, 0, left, 0, cv2.BORDER_REPLICATE)
+    cv2.imwrite(str(tmp_path / "two.png"), image)
+    listing = open_listing(tmp_path)
+    for face, place in (("largest", left + near), ("middle", left + far)):
         align(listing, tmp_path / face, face=face)
-        sample = samples(tmp_path / face)[0]
-        inverse = cv2.invertAffineTransform(np.array(sample["matrix"]))
-        places[face] = cv2.transform(np.array(sample["points"])[None], inverse)[0]
-    spread = {face: np.ptp(points) for face, points in places.items()}
-    off = {face: abs(points[:, 0].mean() - width / 2) for face, points in places.items()}
-    assert spread["largest"] >= spread["middle"] and off["middle"] <= off["largest"]
+        assert middle_of(samples(tmp_path / face)[0]) == pytest.approx(place, abs=15)
+
+
+def test_in_a_clip_the_face_that_was_chosen_is_kept(corpus, tmp_path):
+    """The near face shrinks below the far one; the person who was followed stays."""
+    scene = cv2.imread(str(corpus / "two.jpg"))
+    film = cv2.VideoWriter(str(tmp_path / "clip.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 25, (640, 360))
+    for k in range(16):
+        side, frame = round(300 - 11 * k), scene.copy()
+        frame[:, 280:] = frame[:1, 280:281]
+        frame[180 - side // 2:180 - side // 2 + side, 460 - side // 2:460 - side // 2 + side] = cv2.resize(
+            scene[30:330, 310:610], (side, side), interpolation=cv2.INTER_AREA)
+        film.write(frame)
+    film.release()
+    align(open_listing(tmp_path), tmp_path / "out")
+    places = [middle_of(sample) for sample in samples(tmp_path / "out")]
+    assert len(places) == 16 and np.ptp(places) < 40
+    alone = open_listing(tmp_path)[[15]]
+    align(alone, tmp_path / "last")  # seen by itself, the other one is the largest by then
+    assert abs(middle_of(samples(tmp_path / "last")[0]) - places[-1]) > 200
 
 
 def test_processes_and_interruptions_change_no_byte(aligned, corpus, tmp_path, monkeypatch):
@@ -210,7 +230,7 @@ def test_damaged_tars_are_named_and_made_again(aligned, corpus, tmp_path, caplog
     assert digests(out) == digests(aligned)
     header = json.loads((out / "faces.json").read_text())
     (out / "faces.json").write_text(json.dumps({**header, "aligned": None}))
-    (out / "faces-000003.tar").unlink()
+    (out / "faces-000003.tar").unlink()  # so its index is of other tars
     with caplog.at_level(logging.WARNING):
         assert 0 < len(open_faces(out)) <= 5
     assert "unfinished: 3 of 4 tars are there" in caplog.text
@@ -247,6 +267,20 @@ def test_strict_stops_at_the_first_that_is_missing_or_shows_no_face(corpus, tmp_
         align(listing[[1]], tmp_path / "c")
     with pytest.raises(InputError, match="holds no faces: see skipped.csv"):
         open_faces(tmp_path / "c")
+
+
+def test_the_index_says_what_the_tars_say(aligned, tmp_path):
+    indexed = open_faces(aligned)
+    shutil.copytree(aligned, tmp_path / "copy")
+    for damage in (b"", b"no index", None):
+        if damage is None:
+            (tmp_path / "copy" / "faces.npz").unlink()
+        else:
+            (tmp_path / "copy" / "faces.npz").write_bytes(damage)
+        gathered = open_faces(tmp_path / "copy")
+        for name in ("subject", "source", "labels", "intensity", "points", "pictures"):
+            one, other = getattr(indexed, name), getattr(gathered, name)
+            assert one.dtype == other.dtype and np.array_equal(one, other, equal_nan=one.dtype == np.float32)
 
 
 def test_pictures_are_read_from_many_threads_and_processes(aligned):

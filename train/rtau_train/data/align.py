@@ -25,7 +25,7 @@ from rtau.errors import InputError, UsageError
 
 from ..puppet.workers import Crew, encode
 from .cropper import SKIP, Cropper, CropSettings
-from .crops import HEADER, SKIPPED, STEM
+from .crops import HEADER, SKIPPED, STEM, write_index
 from .draft import drop_missing
 from .faces import Listing
 from .tars import PARTIAL, Encoded, Tars, alone, write_whole
@@ -117,6 +117,7 @@ def align(listing: Listing, out: str | Path, *, source: str = "", kind: str = ""
                     report(there + made, len(listing))
         faces = len(listing) - len(skipped)
         _write_header(out, {**header, "aligned": faces, "skipped": len(skipped)})
+        write_index(out)
     if not faces:
         raise InputError(f"{source or out}: none of {len(listing)} pictures shows a face: {out / SKIPPED} says why")
     return Aligned(len(listing), faces, len(skipped), made)

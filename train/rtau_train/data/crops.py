@@ -4,7 +4,8 @@ A folder holds
 
 - `faces.json`: how it was made and what it holds: kind and source of the corpus, `names` of the labels, counts, sides;
 - `faces-000000.tar`, ... (WebDataset): for each face `00000012.jpg`, the crop, and `00000012.json`;
-- `skipped.csv`: row, source, subject and reason of each picture that has no face here.
+- `skipped.csv`: row, source, subject and reason of each picture that has no face here;
+- `faces.npz`: all but the pictures once more, as arrays, so that a large folder is opened at once.
 
 The crop is what `rtau.crop.similarity` and `warp` cut at side `size`, with `pad` pixels more on every side, so that
 training can turn, shift and scale it. Its JSON holds `index` (the row of the corpus), `source`, `subject`, `labels`
@@ -15,8 +16,10 @@ there were).
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,12 +30,13 @@ from rtau.errors import InputError
 
 from .faces import FaceSet
 from .stored import StoredPictures, kept
-from .tars import KINDS, Place, first_line, tar_name, tar_places
+from .tars import KINDS, first_line, tar_name, tar_places, write_whole
 
 log = logging.getLogger(__name__)
 
 HEADER = "faces.json"
 SKIPPED = "skipped.csv"
+INDEX = "faces.npz"
 STEM = "faces"
 _AGAIN = "delete it and align again with the same command, which makes what is missing"
 
@@ -67,13 +71,51 @@ def open_crops(folder: str | Path, *, memory: int = 2 << 30) -> FaceSet:
     """
     folder = Path(folder)
     header = read_header(folder)
-    names = tuple(header["names"])
+    table = _indexed(folder, header)
+    if table is None:
+        table = _gathered(folder, header)
+    if not len(table["places"]):
+        raise InputError(f"{folder} holds no faces{'' if header['aligned'] is None else ': see ' + SKIPPED}")
+    places = ((folder / tar_name(number, STEM), begin, length) for number, begin, length in table["places"].tolist())
+    return FaceSet(tuple(header["names"]), *(table[name] for name in ("subject", "labels", "intensity", "source")),
+                   kept(StoredPictures(places, _AGAIN), memory), table["points"])
+
+
+def write_index(folder: str | Path) -> None:
+    """Write `faces.npz` of a folder that is complete. Raises InputError, OutputError."""
+    folder = Path(folder)
+    table = _gathered(folder, read_header(folder))
+    data = io.BytesIO()
+    np.savez_compressed(data, tars=_sizes(folder), **table)
+    write_whole(folder / INDEX, data.getvalue())
+
+
+def _sizes(folder: Path) -> np.ndarray:
+    """Bytes of each tar, by which an index tells whether it is of these."""
+    return np.array([file.stat().st_size for file in sorted(folder.glob(f"{STEM}-*.tar"))], np.int64)
+
+
+def _indexed(folder: Path, header: dict[str, Any]) -> dict[str, np.ndarray] | None:
+    """The arrays of `faces.npz`, or None if it is not there or not of these tars."""
+    try:
+        with np.load(folder / INDEX, allow_pickle=False) as file:
+            table = {name: file[name] for name in file.files}
+        whole = (np.array_equal(table.pop("tars"), _sizes(folder)) and header["aligned"] == len(table["places"])
+                 and table["labels"].shape == table["intensity"].shape == (len(table["places"]), len(header["names"])))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        log.debug("%s: %s", folder / INDEX, error)
+        return None
+    return table if whole else None
+
+
+def _gathered(folder: Path, header: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The same arrays, out of the tars: number, begin and length of each picture int64 [N, 3], and those of a FaceSet."""
+    column = {name: i for i, name in enumerate(header["names"])}
     places, facts, points = [], [], []
     labels: list[np.ndarray] = []
     intensity: list[np.ndarray] = []
-    column = {name: i for i, name in enumerate(names)}
-    for place, sample in _samples(folder, header):
-        signs, grades = np.zeros(len(names), np.int8), np.full(len(names), np.nan, np.float32)
+    for number, begin, length, sample in _samples(folder, header):
+        signs, grades = np.zeros(len(column), np.int8), np.full(len(column), np.nan, np.float32)
         try:
             for name, sign in sample["labels"].items():
                 signs[column[name]] = sign
@@ -82,19 +124,21 @@ def open_crops(folder: str | Path, *, memory: int = 2 << 30) -> FaceSet:
             facts.append((sample["subject"], sample["source"]))
             points.append(np.array(sample["points"], np.float32).reshape(68, 2))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(f"{place[0]}: the labels lack or can't have {error}: {_AGAIN}") from error
-        places.append(place)
+            raise InputError(f"{folder / tar_name(number, STEM)}: the labels lack or can't have {error}: {_AGAIN}"
+                             ) from error
+        places.append((number, begin, length))
         labels.append(signs)
         intensity.append(grades)
-    if not places:
-        raise InputError(f"{folder} holds no faces{'' if header['aligned'] is None else ': see ' + SKIPPED}")
-    pictures = kept(StoredPictures(places, _AGAIN), memory)
-    return FaceSet(names, np.array([fact[0] for fact in facts], str), np.stack(labels), np.stack(intensity),
-                   np.array([fact[1] for fact in facts], str), pictures, np.stack(points))
+    count = len(places)
+    return {"places": np.array(places, np.int64).reshape(count, 3),
+            "subject": np.array([fact[0] for fact in facts], str), "source": np.array([fact[1] for fact in facts], str),
+            "labels": np.array(labels, np.int8).reshape(count, len(column)),
+            "intensity": np.array(intensity, np.float32).reshape(count, len(column)),
+            "points": np.array(points, np.float32).reshape(count, 68, 2)}
 
 
-def _samples(folder: Path, header: dict[str, Any]) -> Iterator[tuple[Place, dict[str, Any]]]:
-    """Where each crop lies, and what is said of it."""
+def _samples(folder: Path, header: dict[str, Any]) -> Iterator[tuple[int, int, int, dict[str, Any]]]:
+    """Number of the tar, begin and length of each crop in it, and what is said of it."""
     tars = -(-header["count"] // header["per_shard"])
     there = [number for number in range(tars) if (folder / tar_name(number, STEM)).exists()]
     if header["aligned"] is None:
@@ -115,6 +159,6 @@ def _samples(folder: Path, header: dict[str, Any]) -> Iterator[tuple[Place, dict
                     raise InputError(f"{file} holds {first} and {second}, which are no crop and its labels: {_AGAIN}")
                 tar.seek(labels[0])
                 try:
-                    yield (file, *picture), json.loads(tar.read(labels[1]))
+                    yield number, *picture, json.loads(tar.read(labels[1]))
                 except ValueError as error:
                     raise InputError(f"{file}: {second} is no JSON ({first_line(error)}): {_AGAIN}") from error
