@@ -72,7 +72,8 @@ def test_co_regularization_is_bounded_symmetric_and_finite_everywhere(scores):
 @given(pairs(moderate | extreme))
 def test_views_that_agree_cost_nothing_and_pull_nowhere(scores):
     value, (slope,) = gradient(co_regularization, scores[:1].expand_as(scores))
-    assert value == 0 and not slope.any()
+    # Equal numbers in different places of a tensor may be rounded differently.
+    assert abs(value) < 1e-9 and slope.abs().max() < 1e-8
 
 
 def test_views_that_are_sure_of_the_opposite_cost_log_two():

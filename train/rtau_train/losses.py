@@ -47,7 +47,7 @@ def supervised(scores: Tensor, thresholds: Tensor, labels: Tensor, intensity: Te
         steps = torch.arange(1, grades + 1, device=scores.device)
         reached = torch.where(graded, torch.nan_to_num(intensity).unsqueeze(-1) >= steps, present)
         told = known.unsqueeze(-1) & (graded | first)
-    targets = (reached & told).to(scores.dtype).expand(len(scores), -1, -1, -1)
+    targets = reached.to(scores.dtype).expand(len(scores), -1, -1, -1)
     each = F.binary_cross_entropy_with_logits(
         scores.unsqueeze(-1) - thresholds, targets, reduction="none",
         pos_weight=None if positive_weight is None else positive_weight.to(scores.dtype).unsqueeze(-1))
