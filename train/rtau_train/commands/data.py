@@ -42,6 +42,7 @@ def data() -> None:
     rtau data sheet renders                      a page of them to look at
     rtau data clip --out clip.mp4                a video with its truth
     rtau data card renders                       what they hold and lack, in numbers
+    rtau data proof                              that the labels are true, in numbers
     rtau data align labels.csv --out faces       pictures of your own, or a corpus, ready for training
     """
 
@@ -268,6 +269,31 @@ def card(folder: Path, out: Path | None) -> None:
     with _needing_extras():
         from ..puppet.card import write_card
     click.echo(write_card(folder, out))
+
+
+@data.command()
+@click.option("--people", "people_text", default="test", show_default=True, metavar="WHO",
+              help="train, validation, test, all, or names such as 001,042.")
+@click.option("--out", type=_PATH, default=Path("LABEL_PROOF.md"), show_default=True, metavar="FILE", help="A .md.")
+@click.option("--no-progress", is_flag=True, help="Show no progress bar.")
+@_parts_options
+def proof(people_text: str, out: Path, no_progress: bool, **parts: Any) -> None:
+    """Measure that the labels are true: what each AU moves, what leaks, where points lie, how a face rests.
+
+    \b
+    rtau data proof
+    rtau data proof --people own-ann --added rtau-data/added --out PROOF.md
+    """
+    with _needing_extras():
+        from ..puppet.cast import choose_people
+        from ..puppet.proof_page import prove, write_proof
+    from ..progress import CountBar
+
+    cast = _cast(**parts)
+    people = choose_people(cast, _words(people_text))
+    with CountBar("people", shown=not no_progress) as report:
+        figures = prove(cast, people, report)
+    click.echo(write_proof(figures, out))
 
 
 def _cast(faces: Path, rig: Path, added: Path | None, puppets: Path | None):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from rtau.errors import InputError
 from rtau.sinks.paths import output_error
 
 from ..data.shards import SETTINGS, read_labels
+from .markdown import table
 from .record import TONES
 from .sample import AUS
 from .scene import PARTS
@@ -176,11 +177,11 @@ def _text(tally: _Tally, settings: dict[str, Any]) -> str:
         "## Action Units",
         "Pictures by intensity, 0 (absent) and A to E. *Ignored*: the picture doesn't tell. *One-sided*: present, and "
         "a grade or more apart between left and right.",
-        _table(("AU", "name", "0", *"ABCDE", "present", "one-sided", "ignored"), map(_unit_row(tally), AUS)),
+        table(("AU", "name", "0", *"ABCDE", "present", "one-sided", "ignored"), map(_unit_row(tally), AUS)),
         "## Skin tone",
         "By individual typology angle of the portrait: very light > 55, light 41 to 55, intermediate 28 to 41, tan "
         "10 to 28, brown -30 to 10, dark < -30 degrees.",
-        _table(("tone", "people", "pictures", "share"), (
+        table(("tone", "people", "pictures", "share"), (
             (name, len(tally.tones.get(name, (set(), 0))[0]), tally.tones.get(name, (set(), 0))[1],
              _share(tally.tones.get(name, (set(), 0))[1], tally.pictures)) for _, name in TONES)),
     ]
@@ -193,13 +194,13 @@ def _text(tally: _Tally, settings: dict[str, Any]) -> str:
         for name in names:
             counts = tally.bins.get(name, Counter())
             ordered = sorted(counts, key=_order)
-            pieces.append(_table((name, "pictures", "share"),
+            pieces.append(table((name, "pictures", "share"),
                                  ((key, counts[key], _share(counts[key], tally.pictures)) for key in ordered)))
     edges = ("< 25 %", "25-50 %", "50-75 %", "75-95 %", ">= 95 %")
     pieces += ["## Visibility", "Pictures by the visible share of each part of the face (subject's sides).",
-               _table(("part", *edges), ((part.replace("_", " "), *tally.seen[part]) for part in PARTS)),
+               table(("part", *edges), ((part.replace("_", " "), *tally.seen[part]) for part in PARTS)),
                _MISSING.strip(), _SOURCES.strip(), "## People",
-               _table(("person", "pictures", "AUs present per picture"), (
+               table(("person", "pictures", "AUs present per picture"), (
                    (name, shown["pictures"], f"{shown['present'] / shown['pictures']:.2f}")
                    for name, shown in sorted(tally.people.items())))]
     return "\n\n".join(pieces) + "\n"
@@ -212,12 +213,6 @@ def _unit_row(tally: _Tally) -> Callable[[int], Sequence[Any]]:
                 sum(grades[letter] for letter in "ABCDE"), tally.sides[au], grades["ignored"])
 
     return row
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|" + "|".join([" --- ", *[" ---: "] * (len(head) - 1)]) + "|"]
-    lines += ["| " + " | ".join(map(str, row)) + " |" for row in rows]
-    return "\n".join(lines)
 
 
 def _share(count: int, of: int) -> str:

@@ -57,6 +57,10 @@ class Cast:
             raise InputError(f"{self.faces} holds no portraits of {part} people; `rtau data fetch` gets them")
         return chosen
 
+    def portraits(self) -> set[str]:
+        """Names of those whose portrait is there, with points."""
+        return {name for name, _, _, _ in self._portraits()}
+
     def _portraits(self) -> Iterator[tuple[str, str, Path, np.ndarray]]:
         for group, suffix in _GROUPS:
             folder = self.faces / group

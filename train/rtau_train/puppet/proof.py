@@ -137,15 +137,20 @@ def landmark_error(renderer: Renderer, puppet: Puppet, scene: Scene, size: int =
     placed = camera.place(camera.see(head), finer)
     _, which, weights = rasterise(placed, stage.triangles, size * finer, size * finer)
     out = np.full(68, np.nan)
-    corner = stage.triangles[np.maximum(which, 0)]
-    share = np.dstack([1 - weights.sum(2), weights])
-    for i, vertex in enumerate(stage.landmarks):
-        hit = np.where((corner == vertex) & (which >= 0)[..., None], share, 0).max(2)
-        peak = hit.max()
+    point_of = np.full(len(head), -1)
+    point_of[stage.landmarks] = np.arange(68)
+    rows, columns = np.nonzero(which >= 0)
+    mine = point_of[stage.triangles[which[rows, columns]]]
+    share = weights[rows, columns]
+    share = np.column_stack([1 - share.sum(1), share])
+    for i in range(68):
+        pixel, corner = np.nonzero(mine == i)
+        hit = share[pixel, corner]
+        peak = hit.max(initial=0)
         if peak < 0.85:
             continue
-        y, x = np.nonzero(hit > 0.98 * peak)
-        place = (np.array([x.mean(), y.mean()]) + 0.5) / finer - 0.5
+        near = pixel[hit > 0.98 * peak]
+        place = (np.array([columns[near].mean(), rows[near].mean()]) + 0.5) / finer - 0.5
         out[i] = np.linalg.norm(place - shot.points[i])
     return out
 
