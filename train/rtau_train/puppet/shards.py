@@ -21,7 +21,6 @@ from ..data.shards import SETTINGS
 from ..data.tars import KINDS, PARTIAL, Encoded, Tars, alone, write_whole
 from .workers import Crew, Maker
 
-
 #: Called with the samples that are there and those that there will be.
 Report = Callable[[int, int], None]
 

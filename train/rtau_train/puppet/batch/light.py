@@ -8,8 +8,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..light import (AHEAD, BRIGHTEST, DARKEST, DIRECT, EVEN, GLOSS, SHADOW_BIAS, SHADOW_SIDE, SHEEN, UP, direction,
-                    throws_shadow)
+from ..light import (
+    AHEAD,
+    BRIGHTEST,
+    DARKEST,
+    DIRECT,
+    EVEN,
+    GLOSS,
+    SHADOW_BIAS,
+    SHADOW_SIDE,
+    SHEEN,
+    UP,
+    direction,
+    throws_shadow,
+)
 from ..scene import Light
 from .raster import rasterise
 
