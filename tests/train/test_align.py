@@ -110,7 +110,7 @@ def test_what_has_no_face_is_listed_with_the_reason(aligned):
 
 def test_points_lead_back_to_the_picture(aligned, corpus):
     """What inference finds in each original, a clip's frames in their order, is where the crop's points say."""
-    analyzer, followed = Analyzer(detect_width=(320, 640)), Analyzer()
+    analyzer, followed = Analyzer(), Analyzer()
     with open_source(corpus / "clip.mp4") as clip:
         frames = {f.index: f for f in clip}
     found = {f"clip.mp4#{index}": followed(frames[index]).faces for index in (2, 4)}
@@ -153,6 +153,15 @@ def test_the_face_is_the_largest_or_the_one_in_the_middle(corpus, tmp_path):
     for face, place in (("largest", left + near), ("middle", left + far)):
         align(listing, tmp_path / face, face=face)
         assert middle_of(samples(tmp_path / face)[0]) == pytest.approx(place, abs=15)
+
+
+def test_a_careful_look_is_that_of_process(corpus, tmp_path):
+    listing = read_manifest(corpus / "labels.csv")
+    align(listing[[0]], tmp_path, careful=True)
+    sample = samples(tmp_path)[0]
+    back = cv2.transform(np.array(sample["points"])[None], cv2.invertAffineTransform(np.array(sample["matrix"])))[0]
+    found = Analyzer(detect_width=(320, 640))(Frame(original(corpus, sample["source"]), 0.0, 0, still=True)).faces
+    assert np.abs(found.landmarks[0] - back).max() < 0.1
 
 
 def test_in_a_clip_the_face_that_was_chosen_is_kept(corpus, tmp_path):

@@ -24,6 +24,8 @@ _KINDS = ("auto", "manifest", "folder", "emotionet", "bp4d", "bp4d+", "disfa", "
               help="What is kept around that on each side, in shares of the size.")
 @click.option("--face", type=click.Choice(["largest", "middle"]), default="largest", show_default=True,
               help="Which face, where there are several: the largest, or the one nearest the middle.")
+@click.option("--careful", is_flag=True,
+              help="Search every picture for small faces too, as rtau process does; four times as slow.")
 @click.option("--every", type=click.IntRange(1), metavar="N", help="Of videos in a folder, each N-th frame only.")
 @click.option("--attributes", metavar="LIST",
               help="Columns of a manifest to take as labels beside the AUs, such as Smiling,Talking, or all.")

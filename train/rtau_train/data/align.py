@@ -52,7 +52,7 @@ class Aligned:
 
 def align(listing: Listing, out: str | Path, *, source: str = "", kind: str = "", size: int = 160,
           margin: float = 0.25, face: Literal["largest", "middle"] = "largest", jobs: int = 1, per_shard: int = 1000,
-          strict: bool = False, detector: str = "auto", detector_model: Path | None = None,
+          strict: bool = False, careful: bool = False, detector: str = "auto", detector_model: Path | None = None,
           report: Report | None = None) -> Aligned:
     """Align a corpus into a folder, in the form that `crops` tells; one that was interrupted goes on where it stopped.
 
@@ -66,7 +66,7 @@ def align(listing: Listing, out: str | Path, *, source: str = "", kind: str = ""
         jobs: processes.
         per_shard: rows to a tar.
         strict: stop at the first picture that is not there, can't be read or shows no face.
-        detector, detector_model: see `rtau.detect.open_detector`.
+        careful, detector, detector_model: see `CropSettings`.
         report: hears of progress.
 
     Raises:
@@ -83,11 +83,11 @@ def align(listing: Listing, out: str | Path, *, source: str = "", kind: str = ""
         raise InputError(f"{source or 'the listing'} holds no pictures")
     if strict:
         drop_missing(listing, source, strict=True)
-    settings = CropSettings(size, round(margin * size), face, detector, detector_model)
+    settings = CropSettings(size, round(margin * size), face, careful, detector, detector_model)
     listing = listing[_in_order(listing)]
     header = {"rtau": __version__, "kind": kind, "source": source, "names": list(listing.names),
               "graded": listing.graded, "count": len(listing), "per_shard": per_shard, "size": size,
-              "pad": settings.pad, "side": settings.side, "face": face, "quality": _QUALITY,
+              "pad": settings.pad, "side": settings.side, "face": face, "careful": careful, "quality": _QUALITY,
               **settings.tools(), "corpus": _digest(listing)}
     with alone(out, "aligning into it"):
         _agree(out, header)
