@@ -83,8 +83,8 @@ class CropSettings:
 class _Stepwise:
     """Looks quickly at a still picture, and carefully, for small faces, only where nothing was found.
 
-    `rtau process` always does both, which takes four times as long and moves the points of a face that was found at once
-    by about a pixel of the crop.
+    `rtau process` always does both, which takes four times as long and moves the points of a face that was found at
+    once by about a pixel of the crop.
     """
 
     def __init__(self, quick: Detector, careful: Detector) -> None:

@@ -109,7 +109,7 @@ def _indexed(folder: Path, header: dict[str, Any]) -> dict[str, np.ndarray] | No
 
 
 def _gathered(folder: Path, header: dict[str, Any]) -> dict[str, np.ndarray]:
-    """The same arrays, out of the tars: number, begin and length of each picture int64 [N, 3], and those of a FaceSet."""
+    """The same arrays, out of the tars: number, begin and length of each picture [N, 3], and those of a FaceSet."""
     column = {name: i for i, name in enumerate(header["names"])}
     places, facts, points = [], [], []
     labels: list[np.ndarray] = []
