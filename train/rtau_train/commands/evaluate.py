@@ -61,22 +61,29 @@ def evaluate(data: Path, weights: str | None, against: str | None, subjects: str
     try:
         from rich.console import Console
 
-        from ..figures.judging import Order, judge, prepare_folder
+        from ..figures.judging import Order, judge
         from ..figures.report import Settings
         from ..figures.tables import comparison_table, report_table
+        from ..figures.verdict import prepare_folder
         if out is not None:
             from ..figures import plots  # noqa: F401  (its package may be missing; say so before the work)
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("rtau"):
             raise
         raise UsageError(f"judging needs more packages ({error}): pip install 'rtau[train]'") from None
+    import logging
+
+    import cv2
+
     from ..progress import CountBar
 
+    cv2.setNumThreads(1)  # the networks get the others
+    logging.basicConfig(level=logging.WARNING, format="rtau: %(message)s")
     order = Order(data, weights, against, subjects=_words(subjects),
                   labels=tuple(word for word in _words(labels) if word != "all"),
                   settings=Settings(resamples, seed, level), **more)
     if out is not None:
-        prepare_folder(out, order, overwrite=overwrite)
+        prepare_folder(out, compared=against is not None, overwrite=overwrite)
     verdict = judge(order, lambda unit: CountBar(unit, shown=not no_progress))
     if as_json:
         click.echo(verdict.to_json())

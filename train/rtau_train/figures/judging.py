@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import rtau
 from rtau.au import BP4D, DISFA, EMOTIONET
 from rtau.backends import open_backend
 from rtau.errors import InputError, UsageError
 from rtau.landmarks import Landmarker, LandmarkReader
-from rtau.sinks.paths import exists_error, output_error
 from rtau.store import find_weights
 
 from ..data.corpus import open_faces
+from ..data.crops import HEADER
 from ..data.faces import FaceSet, au_name, au_number, check_apart
-from ..data.shards import SETTINGS
 from .bootstrap import Tell
-from .comparison import Comparison, compare
-from .files import replaced
+from .comparison import compare
 from .measures import tune
 from .network import Network, evaluate_network, open_network
-from .predictions import Predictions, read_parts, write_parts
-from .report import Report, Settings, figures
+from .predictions import Predictions, read_parts
+from .report import Settings, figures
+from .verdict import Judged, Verdict
 
-#: Version of the JSON file; a name or a meaning that changes makes a new one.
-SCHEMA = "rtau-eval/1"
 _SETS = {"emotionet": EMOTIONET, "bp4d": BP4D, "disfa": DISFA}
 
 #: Gives something to tell how many are done, while a bar shows it: faces, or resamples.
@@ -73,94 +67,6 @@ class Order:
     settings: Settings = Settings()
 
 
-@dataclass(frozen=True)
-class Judged:
-    """One network.
-
-    Attributes:
-        report: its figures.
-        predictions: what they are of.
-        tuning: of the faces that its thresholds were tuned on; None for none.
-    """
-
-    report: Report
-    predictions: Predictions
-    tuning: Predictions | None
-
-    def write_predictions(self, path: Path) -> None:
-        """Write a table that gives the same figures again. Raises OutputError where that can't be done."""
-        parts = {"all": self.predictions} if self.tuning is None else {
-            "test": self.predictions, "validation": self.tuning}
-        write_parts(parts, path)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What came of an order.
-
-    Attributes:
-        network, other: what was judged, and what it was held against, if anything.
-        comparison: of the two.
-        facts: how it came about, in plain values.
-        notes: what a person should know, a sentence each.
-    """
-
-    network: Judged
-    other: Judged | None = None
-    comparison: Comparison | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """Everything, in plain values, None for NaN."""
-        return {"schema": SCHEMA, "rtau": rtau.__version__, **self.facts, "report": self.network.report.as_dict(),
-                "against": self.other and self.other.report.as_dict(),
-                "comparison": self.comparison and self.comparison.as_dict()}
-
-    def to_json(self) -> str:
-        """Everything as JSON."""
-        return json.dumps(self.as_dict(), indent=2, ensure_ascii=False, allow_nan=False)
-
-    def write(self, folder: Path) -> None:
-        """Write what `files_of` lists into a folder.
-
-        Raises:
-            OutputError: that can't be done; files that are complete stay.
-        """
-        from .plots import draw_plots
-
-        with replaced(folder / "eval.json") as file:
-            file.write(self.to_json() + "\n")
-        self.network.report.write_csv(folder / "labels.csv")
-        self.network.write_predictions(folder / "predictions.csv")
-        if self.other is not None and self.comparison is not None:
-            self.other.write_predictions(folder / "against.csv")
-            self.comparison.write_csv(folder / "comparison.csv")
-        draw_plots(self.network.report, self.network.predictions, folder, self.comparison)
-
-
-def files_of(order: Order) -> tuple[str, ...]:
-    """Names of the files that a verdict may write."""
-    plots = ("labels.png", "roc.png", "reliability.png", "subjects.png")
-    compared = ("against.csv", "comparison.csv", "comparison.png") if order.against else ()
-    return ("eval.json", "labels.csv", "predictions.csv", *plots, *compared)
-
-
-def prepare_folder(folder: Path, order: Order, *, overwrite: bool = False) -> None:
-    """Make the folder for the files, before long work begins.
-
-    Raises:
-        OutputError: it can't be made, or such a file is there and `overwrite` is False.
-    """
-    there = next((folder / name for name in files_of(order) if (folder / name).exists()), None)
-    if there is not None and not overwrite:
-        raise exists_error(there)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise output_error(folder, error) from error
-
-
 def judge(order: Order, bars: Bars = lambda unit: nullcontext()) -> Verdict:
     """Carry out an order.
 
@@ -174,14 +80,14 @@ def judge(order: Order, bars: Bars = lambda unit: nullcontext()) -> Verdict:
     part = order.part or ("test" if _has_parts(order.data) else "all")
     faces = _only(open_faces(order.data, part), order.subjects)
     tuning, tuned_on = _open_tuning(order, part)
-    networks = [open_network(what, backend=order.backend, device=order.device, threads=order.threads)
-                for what in (order.weights, order.against) if what is not None]
+    networks = _open_networks(order)
     names, notes = _common(faces, networks, order.labels, order.data)
     landmarker = _landmarker(order)
     if tuning is not None:
         check_apart({"the faces to judge": faces, "those to tune thresholds on": tuning})
-    runs = [tuple(_run(network, some and some.select(names), landmarker, bars) for some in (faces, tuning))
-            for network in networks]
+    faces, tuning = faces.select(names), None if tuning is None else tuning.select(names)
+    runs = [(_run(network, faces, landmarker, bars),
+             None if tuning is None else _run(network, tuning, landmarker, bars)) for network in networks]
     facts = {"data": str(order.data), "part": part, "points": "given" if landmarker is None else "found",
              "networks": [{"name": network.name, **network.facts} for network in networks]}
     if landmarker is not None:
@@ -215,8 +121,8 @@ def _judge_tables(order: Order, bars: Bars) -> Verdict:
     if not names:
         raise InputError(f"{paths[0]} and {paths[-1]} have no label in common")
     names = _chosen(order.labels, {str(path): p.names for path, (p, _) in zip(paths, runs, strict=True)}) or names
-    return _verdict([(p.select(names), t and t.select([n for n in names if n in t.names])) for p, t in runs],
-                    "" if runs[0][1] is None else f"{len(runs[0][1])} other faces", order, bars,
+    runs = [(p.select(names), None if t is None else t.select([n for n in names if n in t.names])) for p, t in runs]
+    return _verdict(runs, "" if runs[0][1] is None else f"{len(runs[0][1])} other faces", order, bars,
                     {"data": str(order.data), "part": part}, [])
 
 
@@ -235,9 +141,7 @@ def _verdict(runs: list[tuple[Predictions, Predictions | None]], tuned_on: str, 
     return Verdict(*judged, comparison, facts, tuple(notes))
 
 
-def _run(network: Network, faces: FaceSet | None, landmarker: Landmarker | None, bars: Bars) -> Predictions | None:
-    if faces is None:
-        return None
+def _run(network: Network, faces: FaceSet, landmarker: Landmarker | None, bars: Bars) -> Predictions:
     with bars("faces") as tell:
         return evaluate_network(network, faces, landmarker=landmarker, tell=tell)
 
@@ -262,8 +166,8 @@ def _only(people: FaceSet | Predictions, subjects: tuple[str, ...]) -> Any:
 
 
 def _has_parts(path: Path) -> bool:
-    """Whether a folder holds renders, of people who train, validate or test."""
-    return (path / SETTINGS).exists() or any(path.glob("shard-*.tar"))
+    """Whether a folder holds renders, of people who train, validate or test, and no aligned faces."""
+    return not (path / HEADER).exists()
 
 
 def _open_tuning(order: Order, part: str) -> tuple[FaceSet | None, str]:
@@ -288,6 +192,15 @@ def _part(parts: dict[str, Predictions], part: str, path: Path) -> Predictions:
         raise InputError(f"{path} has no rows of part {part}: " + (
             f"choose from {', '.join(parts)}" if len(parts) > 1 else "it has no column part"))
     return parts[part]
+
+
+def _open_networks(order: Order) -> list[Network]:
+    """One or two; of one name they are told apart by what the user calls them."""
+    asked = [what for what in (order.weights, order.against) if what is not None]
+    networks = [open_network(what, backend=order.backend, device=order.device, threads=order.threads) for what in asked]
+    if len({network.name for network in networks}) < len(networks):
+        networks = [replace(network, name=what) for network, what in zip(networks, asked, strict=True)]
+    return networks
 
 
 def _landmarker(order: Order) -> Landmarker | None:

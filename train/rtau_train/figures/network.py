@@ -94,10 +94,10 @@ def evaluate_network(network: Network, faces: FaceSet, *, landmarker: Landmarker
         tell: is told how many faces are done of how many.
 
     Returns:
-        The labels that both know, in the faces' order; NaN for a picture that can't be read, with a warning.
+        The labels that both know, in the faces' order; NaN for a face that can't be read, with a warning.
 
     Raises:
-        InputError: they have no label in common, or no picture can be read.
+        InputError: they have no label in common, or no face can be read.
     """
     names = [name for name in faces.names if name in network.labels]
     if not names:
@@ -124,7 +124,7 @@ def evaluate_network(network: Network, faces: FaceSet, *, landmarker: Landmarker
             if network.graded:
                 expected[rows] = np.clip(grade[:, columns], 0, 5)
     if unread == len(faces):
-        raise InputError(f"none of the {len(faces)} pictures can be read")
+        raise InputError(f"none of the {len(faces)} faces can be read")
     if tell:
         tell(len(faces), len(faces))
     chosen = faces.select(names)
@@ -133,7 +133,9 @@ def evaluate_network(network: Network, faces: FaceSet, *, landmarker: Landmarker
 
 
 def _crop(faces: FaceSet, row: int, size: int, landmarker: Landmarker | None) -> np.ndarray:
-    """The aligned face uint8 [1, size, size, 3]."""
+    """The aligned face uint8 [1, size, size, 3]. Raises InputError where there is none."""
+    if not np.isfinite(faces.points[row]).all():  # would keep OpenCV busy forever
+        raise InputError(f"{faces.source[row]} has no points")
     picture, points = faces.pictures[row], faces.points[row][None]
     if landmarker is not None:
         points = landmarker(picture, region_of_points(points[0])[None]).points

@@ -76,7 +76,7 @@ def comparison_table(comparison: Comparison) -> Group:
         notes.append(f"With {len(c.labels)} labels so few resamples can't give a p below {least:.2f}: "
                      f"take {40 * len(c.labels)} or more.")
     d = c.mean["auc"]
-    if np.isfinite(d.won):
+    if np.isfinite(d.effect):
         notes.append(f"AUC by subject, mean over labels: {c.a} is better for {d.won:.0%} of the subjects, effect size "
                      f"{number(d.effect)} (Cohen's d of the paired differences).")
     return Group(table, *(Text(line) for line in notes))
