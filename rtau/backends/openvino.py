@@ -21,6 +21,8 @@ from ..store import Weights
 
 log = logging.getLogger(__name__)
 
+#: Modules that define networks: a kept graph is made anew when one changes.
+_CODE = ("model", "view", "trunk", "backbones")
 #: Batches are padded to one of these, so that each gets a graph of fixed shape.
 _BATCHES = (1, 2, 4, 8, 16)
 
@@ -76,7 +78,8 @@ class OpenVinoRunner:
 
     def _load_graph(self, weights: Weights):
         """The graph with uint8 [N, S, S, 3] input, from the cache or converted anew."""
-        code = hashlib.sha256((Path(__file__).parent.parent / "model.py").read_bytes()).hexdigest()
+        home = Path(__file__).parent.parent
+        code = hashlib.sha256(b"".join((home / f"{name}.py").read_bytes() for name in _CODE)).hexdigest()
         key = hashlib.sha256(f"{weights.sha256} {code} {self._ov.__version__}".encode()).hexdigest()[:24]
         folder = cache_folder() / "openvino"
         cached = folder / f"{weights.name}-{key}.xml"
