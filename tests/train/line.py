@@ -26,8 +26,10 @@ class Line:
 
     def __init__(self, dropout: float = 0.2, norm: float = 0, pause: float = 0.0) -> None:
         torch.manual_seed(0)
+        # A bias before a batch norm has no gradient but rounding, which Adam would blow up.
         self.model: nn.Module = nn.Sequential(
-            nn.Linear(3, 8), *([Columns()] if norm else []), nn.Dropout(dropout), nn.Linear(8, 1))
+            nn.Linear(3, 8, bias=not norm), *((nn.Unflatten(1, (8, 1, 1)), nn.BatchNorm2d(8), nn.Flatten()) if norm else ()),
+            nn.Dropout(dropout), nn.Linear(8, 1))
         self.facts = {"task": "line"}
         self.count, self.pause = 8, pause
 
@@ -57,16 +59,6 @@ class Line:
         x = np.random.default_rng(99).normal(size=(256, 3)).astype(np.float32)
         error = (model(torch.from_numpy(x)).squeeze(-1) - torch.from_numpy(x @ WANTED)).square().mean().item()
         return {"error": error, "score": -error}
-
-
-class Columns(nn.BatchNorm2d):
-    """Batch norm of features [N, 8]."""
-
-    def __init__(self) -> None:
-        super().__init__(8)
-
-    def forward(self, x):
-        return super().forward(x[..., None, None])[..., 0, 0]
 
 
 def settings_of(*changes: str, **values) -> LoopSettings:

@@ -363,7 +363,7 @@ def test_weights_that_are_no_matrices_do_not_decay():
     learner = Learner(Line(norm=True), settings_of(weight_decay=0.5), loop.Team(), torch.device("cpu"))
     decays = {id(p): group["weight_decay"] for group in learner.optimizer.param_groups for p in group["params"]}
     assert {name: decays[id(p)] for name, p in learner.model.named_parameters()} == {
-        "0.weight": 0.5, "0.bias": 0, "1.weight": 0, "1.bias": 0, "3.weight": 0.5, "3.bias": 0}
+        "0.weight": 0.5, "2.weight": 0, "2.bias": 0, "5.weight": 0.5, "5.bias": 0}
 
 
 # -- folder and display ----------------------------------------------------------------------

@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 #: Sides of aligned faces: enough for every crop up to this one.
 _SIZE = 160
+#: Pictures for which another process is worth its start.
+_WORTH = 64
 
 #: Gives a function that hears of progress: pictures done, and those there are.
 Bar = Callable[[], AbstractContextManager[Callable[[int, int], None]]]
@@ -45,7 +47,8 @@ def align_corpora(recipe: Recipe, folder: Path, *, bar: Bar, jobs: int = 1) -> R
     for name, (path, kind) in _raw(recipe).items():
         listing = read_listing(path, kind)
         with bar() as report:
-            done = align(listing, folder / name, source=path.name, kind=kind, size=size, jobs=jobs,
+            done = align(listing, folder / name, source=path.name, kind=kind, size=size,
+                         jobs=min(jobs, 1 + len(listing) // _WORTH),
                          strict=recipe.loop.strict, report=report)
         if done.skipped:
             log.warning("%d of %d pictures in %s can't be read or show no face: %s says why", done.skipped, done.count,

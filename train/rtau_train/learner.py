@@ -96,7 +96,7 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(step, peak=settings.lr, warmup=settings.warmup, steps=settings.steps)
         # Dropout draws from a stream of the step's own, so that a restart repeats it.
-        torch.manual_seed((settings.seed * 1_000_003 + step) * 1009 + self.team.rank)
+        _seed((settings.seed * 1_000_003 + step) * 1009 + self.team.rank, self.device)
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         factors = self.task.factors(step)
@@ -165,6 +165,13 @@ class _Objective(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         return self._task.loss(self.model, batch)
+
+
+def _seed(seed: int, device: torch.device) -> None:
+    """Of chance within the network; `torch.manual_seed` does more, and takes milliseconds."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
 def _groups(model: nn.Module, decay: float) -> list[dict[str, Any]]:
