@@ -67,7 +67,7 @@ def _kernels(meshes, renderer: Renderer):
             shade_relief(which, share, mesh, values, photo, 1.0, face, solid, colour, cover)
         values = np.ones((len(placed), 7), np.float32)
         values[:, :2] = uv
-        shade_mesh(face, weights, stage.triangles, stage.kind, values, texture, texture, flat, False, dummy, False,
+        shade_mesh(face, weights, stage.triangles, stage.kind, values, texture, texture, flat, flat, False, dummy, False,
                    dummy, flat, False, texture, 1.0, 0.0, 1.0, colour, cover)
         return colour
 
