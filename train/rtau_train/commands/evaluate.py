@@ -19,7 +19,8 @@ _PATH = click.Path(path_type=Path)
                    "au.")
 @click.option("--against", metavar="WHAT", help="Another, to compare with on the same faces.")
 @click.option("--part", metavar="NAME",
-              help="train, validation, test or all; by default test where DATA has parts, else all.")
+              help="train, validation, test or all; by default test, or whom a run kept out of its aligned faces, "
+                   "or all where there are no parts.")
 @click.option("--subjects", default="", metavar="LIST", help="Only these people, such as F001,M003.")
 @click.option("--aus", "labels", default="all", show_default=True, metavar="LIST",
               help="Labels to judge: AU numbers, names of other labels, or all, emotionet, bp4d, disfa.")
@@ -54,7 +55,8 @@ def evaluate(data: Path, weights: str | None, against: str | None, subjects: str
 
     \b
     rtau eval renders --weights au --part test --out report
-    rtau eval aligned --weights runs/au --threshold-from validation
+    rtau eval aligned --weights runs/au
+    rtau eval strangers --weights au --threshold-from others
     rtau eval renders --weights runs/new --against runs/old
     rtau eval report/predictions.csv --json
     """

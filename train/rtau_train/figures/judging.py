@@ -17,14 +17,15 @@ from rtau.landmarks import Landmarker, LandmarkReader
 from rtau.store import find_weights
 
 from ..data.corpus import open_faces
-from ..data.crops import HEADER
 from ..data.faces import FaceSet, au_name, au_number, check_apart
+from ..parts import is_aligned
 from .bootstrap import Tell
 from .comparison import compare
 from .measures import tune
 from .network import Network, evaluate_network, open_network
 from .predictions import Predictions, read_parts
 from .report import Settings, figures
+from .split import Split, read_split
 from .verdict import Judged, Verdict
 
 _SETS = {"emotionet": EMOTIONET, "bp4d": BP4D, "disfa": DISFA}
@@ -40,11 +41,12 @@ class Order:
     Attributes:
         data: renders, aligned faces, or a table of predictions (see `read_parts`).
         weights, against: networks, see `open_network`; for a table, `against` is another.
-        part: of the people; by default "test" of renders and of tables with such a column, else "all".
+        part: of the people; by default "test" of renders and of tables with such a column. Of aligned faces "all",
+            unless `weights` is a run that was trained on them: then those whom it kept to test or to validate on.
         subjects: only these, all when empty.
         labels: names of labels, AU numbers, or emotionet, bp4d, disfa; all when empty.
-        threshold_from: other faces, of the same kind, to tune thresholds on; by default the validation people in
-            `data`, if there are any.
+        threshold_from: other faces, of the same kind, to tune thresholds on; by default the validation people of
+            `data`, if there are any beside those who are judged.
         threshold_part: of those; by default "validation" where there are parts.
         points: "given" with the faces, or "found" by rtau's landmark network, as at run time; "auto" finds them in
             renders, whose own are exact as no network's are.
@@ -77,9 +79,10 @@ def judge(order: Order, bars: Bars = lambda unit: nullcontext()) -> Verdict:
         return _judge_tables(order, bars)
     if order.weights is None:
         raise UsageError("which network? Give --weights: a .safetensors file, the folder of a training run, or au")
-    part = order.part or ("test" if _has_parts(order.data) else "all")
-    faces = _only(open_faces(order.data, part), order.subjects)
-    tuning, tuned_on = _open_tuning(order, part)
+    splits = _splits(order)
+    part = order.part or ("test" if not is_aligned(order.data) else splits[0].usual if splits else "all")
+    faces = _only(_open(order.data, part, splits), order.subjects)
+    tuning, tuned_on = _open_tuning(order, part, splits)
     networks = _open_networks(order)
     names, notes = _common(faces, networks, order.labels, order.data)
     landmarker = _landmarker(order)
@@ -90,6 +93,9 @@ def judge(order: Order, bars: Bars = lambda unit: nullcontext()) -> Verdict:
              None if tuning is None else _run(network, tuning, landmarker, bars)) for network in networks]
     facts = {"data": str(order.data), "part": part, "points": "given" if landmarker is None else "found",
              "networks": [{"name": network.name, **network.facts} for network in networks]}
+    if part in ("train", "all") or is_aligned(order.data):
+        notes += [f"{split.run} learned from {count} of these {len(faces)} faces, or from others of the same people: "
+                  "its figures are too good." for split in splits if (count := split.learned(faces))]
     if landmarker is not None:
         notes.append("Points found by rtau's landmark network, as at run time.")
     return _verdict(runs, tuned_on, order, bars, facts, notes)
@@ -165,23 +171,30 @@ def _only(people: FaceSet | Predictions, subjects: tuple[str, ...]) -> Any:
     return people[np.isin(people.subject, subjects)] if subjects else people
 
 
-def _has_parts(path: Path) -> bool:
-    """Whether a folder holds renders, of people who train, validate or test, and no aligned faces."""
-    return not (path / HEADER).exists()
+def _splits(order: Order) -> list[Split]:
+    """Of the runs among the networks that were trained on these very faces."""
+    runs = [Path(what) for what in (order.weights, order.against) if what is not None and Path(what).is_dir()]
+    return [split for run in runs if (split := read_split(run)) is not None and split.is_of(order.data)]
 
 
-def _open_tuning(order: Order, part: str) -> tuple[FaceSet | None, str]:
+def _open(path: Path, part: str, splits: list[Split]) -> FaceSet:
+    if splits and part != "all" and is_aligned(path):
+        return splits[0].open(part)
+    return open_faces(path, part)  # type: ignore[arg-type]  (it says which parts there are)
+
+
+def _open_tuning(order: Order, part: str, splits: list[Split]) -> tuple[FaceSet | None, str]:
     """Faces to tune thresholds on, none where there are no others; and what to call them."""
     if order.threshold_from is not None:
         if _is_table(order.threshold_from):
             raise UsageError(f"{order.threshold_from} is a file: tune a network's thresholds on faces")
-        wanted = order.threshold_part or ("validation" if _has_parts(order.threshold_from) else "all")
-        faces = open_faces(order.threshold_from, wanted)
+        wanted = order.threshold_part or ("all" if is_aligned(order.threshold_from) else "validation")
+        faces = open_faces(order.threshold_from, wanted)  # type: ignore[arg-type]
         return faces, f"{len(faces)} {wanted} faces of {order.threshold_from}".replace(" all ", " ")
-    if part in ("validation", "all") or not _has_parts(order.data):
+    if part in ("validation", "all") or (is_aligned(order.data) and not splits):
         return None, ""
     try:
-        faces = open_faces(order.data, "validation")
+        faces = _open(order.data, "validation", splits)
     except InputError:  # whatever is damaged was said when the data were opened: nobody there validates
         return None, ""
     return faces, f"{len(faces)} validation faces"
@@ -206,7 +219,7 @@ def _open_networks(order: Order) -> list[Network]:
 def _landmarker(order: Order) -> Landmarker | None:
     if order.points not in ("auto", "given", "found"):
         raise UsageError(f"unknown points {order.points!r}: choose from auto, given, found")
-    if order.points == "given" or (order.points == "auto" and not _has_parts(order.data)):
+    if order.points == "given" or (order.points == "auto" and is_aligned(order.data)):
         return None
     weights = find_weights("landmarks")
     return LandmarkReader(weights, open_backend(weights, order.backend, order.device, threads=order.threads))

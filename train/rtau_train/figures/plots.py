@@ -196,7 +196,8 @@ def _panels(report: Report, predictions: Predictions, panel: Callable[[Axes, int
     for ax, column in zip(axes.flat, shown, strict=False):
         rows = predictions.judged(column)
         panel(ax, column, predictions.labels[rows, column] > 0, predictions.presence[rows, column])
-        ax.set_title(f"{report.labels[column].name}  ({report.labels[column].positives})", loc="left")
+        head = f"{report.labels[column].name} ({report.labels[column].positives})"
+        ax.set_title(head, loc="left", fontsize=min(9, 190 / len(head)))  # which keeps off the next one's
         ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
         ax.set_xticklabels(["0", ".5", "1"])
         ax.set_yticklabels(["0", ".5", "1"])

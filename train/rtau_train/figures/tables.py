@@ -85,7 +85,9 @@ def comparison_table(comparison: Comparison) -> Group:
 def _notes(report: Report) -> list[str]:
     lines = []
     s = report.settings
-    if s.resamples:
+    if s.resamples and np.isnan(report.mean["auc"].low) and np.isnan(report.mean["mae"].low):
+        lines.append("No intervals: they need two subjects or more.")
+    elif s.resamples:
         lines.append(f"Intervals: {s.level:.0%}, {s.resamples} resamples of subjects and their faces.")
     if report.tuned_on:
         lines.append(f"Thresholds tuned on {report.tuned_on}; balanced accuracy at those too.")
