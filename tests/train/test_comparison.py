@@ -145,7 +145,7 @@ def test_delong_of_people_with_one_face_each(seed, count):
 
 
 def test_delong_is_right_about_chance_where_faces_are_alike():
-    """Two equally good scores, each person's eight faces alike: 5 % are called different, were they taken apart many."""
+    """Two equally good scores, each person's eight faces alike: 5 % are called different; taken apart, many."""
     rng = np.random.default_rng(0)
     subject, found, blind = np.repeat(np.arange(40).astype(str), 8), 0, 0
     for _ in range(300):

@@ -165,7 +165,8 @@ def test_ranks_alone_decide_the_areas(seed, count, change):
 def test_a_weight_is_a_number_of_copies(seed, count):
     truth, score, grade, guess = faces(seed, count)
     weight = np.random.default_rng(seed).integers(0, 4, (count, 5)).astype(np.float32)
-    for functions, pair in ((OF_SCORES, (truth, score)), (OF_CALLS, (truth, score >= 0.5)), (OF_VALUES, (grade, guess))):
+    pairs = ((OF_SCORES, (truth, score)), (OF_CALLS, (truth, score >= 0.5)), (OF_VALUES, (grade, guess)))
+    for functions, pair in pairs:
         for name, function in functions.items():
             once = function(*pair)
             assert isinstance(once, float) and function(*pair, np.ones(count)) == pytest.approx(once, nan_ok=True)

@@ -124,7 +124,8 @@ def test_a_face_that_can_not_be_read_is_left_out(network, faces, caplog):
             return super().__getitem__(index)
 
     p = evaluate_network(network, replace(faces, pictures=Torn(faces.pictures)))
-    assert np.flatnonzero(np.isnan(p.presence).all(1)).tolist() == [3, 7] and "left out: 3.jpg is damaged" in caplog.text
+    assert np.flatnonzero(np.isnan(p.presence).all(1)).tolist() == [3, 7]
+    assert "left out: 3.jpg is damaged" in caplog.text
     whole = evaluate_network(network, faces)
     rest = np.delete(np.arange(12), [3, 7])
     assert p.presence[rest] == pytest.approx(whole.presence[rest], abs=1e-5)

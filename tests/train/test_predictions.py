@@ -34,7 +34,8 @@ def test_parts_come_back(tmp_path):
 
 
 def test_a_table_of_another_tool(tmp_path):
-    path = table(tmp_path / "other.csv", "subject;frame;AU12_r;AU06_p;AU12_truth_r;AU06_truth;AU45_r;Smiling_p;Smiling_truth\n"
+    path = table(tmp_path / "other.csv",
+                 "subject;frame;AU12_r;AU06_p;AU12_truth_r;AU06_truth;AU45_r;Smiling_p;Smiling_truth\n"
                  "a;0;1,5;0,9;2;1;0;0,25;0\na;1;;0,1;0,5;0;0;nan;1\nb;2;0;0,4;;;0;1;\n")
     p = read_parts(path)["all"]
     assert p.names == ("AU12", "AU06", "Smiling") and p.subject.tolist() == ["a", "a", "b"]

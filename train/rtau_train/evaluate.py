@@ -7,6 +7,8 @@ resamples at once, which a bootstrap wants. Without it every face counts once. T
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 #: Bins of equal mass by which calibration is judged.
@@ -18,7 +20,7 @@ _CONSTANT = 1e-9
 # -- presence --------------------------------------------------------------------------------
 
 
-def auc(truth: np.ndarray, score: np.ndarray, weight: np.ndarray | None = None):
+def auc(truth: np.ndarray, score: np.ndarray, weight: np.ndarray | None = None) -> Any:
     """Area under the ROC curve: the chance that a positive scores above a negative, a tie counting half.
 
     Args:
@@ -35,7 +37,7 @@ def auc(truth: np.ndarray, score: np.ndarray, weight: np.ndarray | None = None):
     return _given(_ratio(wins, weight[positive].sum(0, np.float64) * below[-1]), single)
 
 
-def average_precision(truth: np.ndarray, score: np.ndarray, weight: np.ndarray | None = None):
+def average_precision(truth: np.ndarray, score: np.ndarray, weight: np.ndarray | None = None) -> Any:
     """Mean of the precision at each positive, faces of one score taken together (no interpolation).
 
     Its chance level is the prevalence. NaN without a positive.
@@ -58,28 +60,28 @@ def average_precision(truth: np.ndarray, score: np.ndarray, weight: np.ndarray |
     return _given(_ratio(total, found[-1]), single)
 
 
-def f1(truth: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None = None):
+def f1(truth: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None = None) -> Any:
     """F1 of bool arrays [N]; NaN without a positive."""
     weight, single = _weights(weight, len(truth))
     hits, present, called = _sums(weight, truth & predicted, truth, predicted)
     return _given(np.where(present > 0, _ratio(2 * hits, present + called), np.nan), single)
 
 
-def balanced_accuracy(truth: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None = None):
+def balanced_accuracy(truth: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None = None) -> Any:
     """Mean of sensitivity and specificity of bool arrays [N]; .5 is chance. NaN with one class only."""
     weight, single = _weights(weight, len(truth))
     hits, rejected, present, absent = _sums(weight, truth & predicted, ~truth & ~predicted, truth, ~truth)
     return _given((_ratio(hits, present) + _ratio(rejected, absent)) / 2, single)
 
 
-def brier(truth: np.ndarray, probability: np.ndarray, weight: np.ndarray | None = None):
+def brier(truth: np.ndarray, probability: np.ndarray, weight: np.ndarray | None = None) -> Any:
     """Mean squared error of a probability [N] of bool truth [N] (Brier, 1950); 0 is perfect."""
     weight, single = _weights(weight, len(truth))
     squares, total = _sums(weight, (np.asarray(probability, np.float64) - truth) ** 2, np.ones(len(truth)))
     return _given(_ratio(squares, total), single)
 
 
-def ece(truth: np.ndarray, probability: np.ndarray, weight: np.ndarray | None = None, bins: int = BINS):
+def ece(truth: np.ndarray, probability: np.ndarray, weight: np.ndarray | None = None, bins: int = BINS) -> Any:
     """Expected calibration error of a probability: mean distance between what is claimed and what is so.
 
     Over bins of equal mass (as Nixon et al., 2019), formed of all N faces once, whatever their weights. Bins of
@@ -126,14 +128,14 @@ def best_threshold(truth: np.ndarray, score: np.ndarray) -> float:
 # -- intensity -------------------------------------------------------------------------------
 
 
-def icc31(truth: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None = None):
+def icc31(truth: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None = None) -> Any:
     """Consistency of two raters, ICC(3,1) of Shrout and Fleiss (1979), of values [N]; NaN where truth never varies."""
     weight, single = _weights(weight, len(truth))
     value = consistency(np.stack([truth, predicted], 1), weight)
     return _given(np.where(_varies(truth, weight), value, np.nan), single)
 
 
-def consistency(ratings: np.ndarray, weight: np.ndarray | None = None):
+def consistency(ratings: np.ndarray, weight: np.ndarray | None = None) -> Any:
     """ICC(3,1) of Shrout and Fleiss (1979): how far K raters [N, K] agree but for a constant each.
 
     `(BMS - EMS) / (BMS + (K - 1) EMS)` with the mean squares between faces and of error. NaN for less than two
@@ -157,7 +159,7 @@ def consistency(ratings: np.ndarray, weight: np.ndarray | None = None):
     return _given(np.where((between + error > _CONSTANT * count) & (count > 1), value, np.nan), single)
 
 
-def pearson(truth: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None = None):
+def pearson(truth: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None = None) -> Any:
     """Correlation of values [N]; NaN where either never varies."""
     weight, single = _weights(weight, len(truth))
     a, b = (np.asarray(x, np.float64) - (np.mean(x) if len(x) else 0) for x in (truth, predicted))
@@ -167,7 +169,7 @@ def pearson(truth: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None 
     return _given(np.where(_varies(a, weight) & _varies(b, weight), np.clip(value, -1, 1), np.nan), single)
 
 
-def mae(truth: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None = None):
+def mae(truth: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None = None) -> Any:
     """Mean absolute error of values [N]."""
     weight, single = _weights(weight, len(truth))
     errors, total = _sums(weight, np.abs(np.asarray(truth, np.float64) - predicted), np.ones(len(truth)))
@@ -245,5 +247,5 @@ def _varies(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return squares - _ratio(total**2, count) > _CONSTANT * np.maximum(count, 1)
 
 
-def _given(values: np.ndarray, single: bool):
+def _given(values: np.ndarray, single: bool) -> Any:
     return float(values[0]) if single else values

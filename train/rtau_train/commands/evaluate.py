@@ -42,8 +42,9 @@ _PATH = click.Path(path_type=Path)
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu or cuda.")
 @click.option("--threads", type=click.IntRange(1), metavar="N", help="CPU threads of the networks.")
 @click.option("--no-progress", is_flag=True, help="Show no progress bar.")
-def evaluate(data: Path, weights: str | None, against: str | None, subjects: str, labels: str, out: Path | None, overwrite: bool,
-             as_json: bool, resamples: int, level: float, seed: int, no_progress: bool, **more: Any) -> None:
+def evaluate(data: Path, weights: str | None, against: str | None, subjects: str, labels: str, out: Path | None,
+             overwrite: bool, as_json: bool, resamples: int, level: float, seed: int, no_progress: bool,
+             **more: Any) -> None:
     """Judge a network on faces whose labels are known.
 
     DATA is a folder that rtau data render or rtau data align wrote, or a table of predictions of any tool, a CSV

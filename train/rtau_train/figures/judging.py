@@ -166,8 +166,8 @@ def _only(people: FaceSet | Predictions, subjects: tuple[str, ...]) -> Any:
     """The faces of some subjects, or of all where none is named."""
     stranger = next((name for name in subjects if name not in people.subject), None)
     if stranger is not None:
-        raise UsageError(f"there is no subject {stranger}: there are {', '.join(map(str, np.unique(people.subject)[:8]))}"
-                         f"{' ...' * (len(np.unique(people.subject)) > 8)}")
+        there = np.unique(people.subject).tolist()
+        raise UsageError(f"there is no subject {stranger}: there are {', '.join(there[:8])}{' ...' * (len(there) > 8)}")
     return people[np.isin(people.subject, subjects)] if subjects else people
 
 

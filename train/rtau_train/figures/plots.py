@@ -177,7 +177,8 @@ def draw_comparison(comparison: Comparison) -> Canvas:
         ax.grid(axis="x", color=LIGHT, linewidth=0.5)
         ax.set_axisbelow(True)
     canvas.suptitle(f"{comparison.a} minus {comparison.b}: {comparison.faces} faces; lines: "
-                    f"{comparison.settings.level:.0%} intervals; squares: below 0; filled: p < 0.05 over all labels", fontsize=8)
+                    f"{comparison.settings.level:.0%} intervals; squares: below 0; filled: p < 0.05 over all labels",
+                    fontsize=8)
     return canvas
 
 
@@ -215,4 +216,5 @@ def _wilson(share: np.ndarray, count: np.ndarray, z: float = 1.96) -> tuple[np.n
 
 
 def _caption(report: Report, what: str) -> str:
-    return f"{report.model}, {report.faces} faces of {report.subjects or 'unknown'} subjects. {what[0].upper()}{what[1:]}"
+    people = f"{report.subjects or 'unknown'} subjects"
+    return f"{report.model}, {report.faces} faces of {people}. {what[0].upper()}{what[1:]}"

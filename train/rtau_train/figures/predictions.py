@@ -129,7 +129,8 @@ def read_parts(path: str | Path, model: str | None = None) -> dict[str, Predicti
     truth = np.where(np.isnan(truth), np.where(np.isnan(grade), np.nan, grade >= PRESENT), truth)
     labels = np.where(np.isnan(truth), 0, np.where(truth > 0, 1, -1)).astype(np.int8)
     words = {name: np.array([cells[table.columns.index(name)].strip() for _, cells in rows]
-                            if name in table.columns else [""] * len(rows), str) for name in ("subject", "source", "part")}
+                            if name in table.columns else [""] * len(rows), str)
+             for name in ("subject", "source", "part")}
     everything = Predictions(names, words["subject"], words["source"], labels, grade, values["presence"],
                              values["expected"], model or Path(path).stem)
     return {"all": everything, **{str(part): everything[words["part"] == part] for part in np.unique(words["part"])
@@ -161,7 +162,8 @@ def _numbers(table: Table, rows: list[tuple[int, list[str]]], position: int, kin
         value = float("nan") if text.lower() in _UNKNOWN else table.number(line, position, text)
         if not (np.isnan(value) or 0 <= value <= most) or (kind == "labels" and value not in (0, 1) and value == value):
             allowed = "0 or 1" if kind == "labels" else f"from 0 to {most:g}"
-            raise InputError(f"{table.file}:{line}: {table.columns[position]} is {text}; it must be {allowed}, or empty")
+            raise InputError(f"{table.file}:{line}: {table.columns[position]} is {text}; it must be {allowed}, or "
+                             "empty")
         values.append(value)
     return values
 

@@ -53,8 +53,8 @@ class Split:
         data = self.recipe.data
         if part == "test":
             if not data.protocol or self.path is None:
-                raise UsageError(f"{self.run} kept nobody to test on: judge it with --part validation, or train it with "
-                                 "a data.protocol")
+                raise UsageError(f"{self.run} kept nobody to test on: judge it with --part validation, or train it "
+                                 "with a data.protocol")
             return draw_folds(open_faces(self.path), data.protocol)[data.fold - 1].test
         if part not in ("train", "validation"):
             raise UsageError(f"{self.run} has no part {part}: choose from train, validation, test, all")
@@ -82,10 +82,12 @@ def read_split(run: Path) -> Split | None:
     try:
         return Split(run, build_recipe(_told(json.loads(file.read_text("utf-8"))), where=str(file)))
     except (ValueError, OSError, UsageError) as error:
-        raise InputError(f"{file} can't be understood ({str(error).splitlines()[0]}): judge by the run's best.pt alone, "
+        raise InputError(f"{file} can't be understood ({str(error).splitlines()[0]}): judge the run's best.pt alone, "
                          "in a folder of its own") from None
 
 
 def _told(value: Any) -> Any:
     """Without what is null, for which TOML has no word."""
-    return {key: _told(inner) for key, inner in value.items() if inner is not None} if isinstance(value, dict) else value
+    if not isinstance(value, dict):
+        return value
+    return {key: _told(inner) for key, inner in value.items() if inner is not None}
