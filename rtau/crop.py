@@ -60,9 +60,14 @@ def warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     """Cut a crop of uint8 [size, size, C]; outside the picture its edge is mirrored.
 
     A face much larger than the crop is first averaged down, so that shrinking does not alias.
+
+    Raises:
+        ValueError: the transform is not finite (OpenCV would mirror its way from there for minutes).
     """
+    if not np.isfinite(matrix).all():
+        raise ValueError("the crop's transform is not finite: are the points?")
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
-    if scale < 0.5 and np.isfinite(scale) and scale > 0:
+    if 0 < scale < 0.5:
         image, matrix = _shrink(image, matrix, size, scale)
     return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
 

@@ -89,3 +89,9 @@ def test_align_gives_one_crop_a_face_and_none_for_none():
 def test_points_that_coincide_do_not_crash():
     image = np.full((50, 50, 3), 90, np.uint8)
     assert align(image, np.full((1, 68, 2), 25.0), 112).shape == (1, 112, 112, 3)
+
+
+def test_points_that_are_no_numbers_are_refused_at_once():
+    points = np.full((1, 68, 2), np.nan)
+    with pytest.raises(ValueError, match="not finite"):
+        align(np.zeros((40, 40, 3), np.uint8), points, 32)
