@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .paths import output_error
+from .paths import replaced
 
 
 def meta_path(path: str | Path) -> Path:
@@ -37,18 +35,8 @@ def write_meta(path: str | Path, facts: Mapping[str, Any]) -> Path:
     """
     target = meta_path(path)
     text = json.dumps(_plain(facts), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(text.encode(errors="replace"))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except OSError as error:
-        raise output_error(target, error) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+    with replaced(target, errors="replace", folder=False, sync=True, alone=False) as file:
+        file.write(text)
     return target
 
 

@@ -1,11 +1,14 @@
-"""Opening an output file, and saying in one line why that failed."""
+"""Writing output files: whole or not at all, and saying in one line why that failed."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Any
 
 from ..errors import OutputError
 
@@ -54,3 +57,36 @@ def open_output(path: Path, *, overwrite: bool = False) -> int:
         raise exists_error(path) from None
     except OSError as error:
         raise output_error(path, error) from error
+
+
+@contextlib.contextmanager
+def replaced(path: Path, mode: str = "w", *, folder: bool = True, sync: bool = False, alone: bool = True, **options: Any
+             ) -> Iterator[IO]:
+    """Open a file for writing that takes its place under `path` when all is written.
+
+    Until then it is called `<path>.partial`, or, where other processes may write the same, not `alone`, it has
+    a name of its own.
+
+    Args:
+        folder: make the folder that it lies in.
+        sync: wait until it is on the disk.
+        options: of `open`; text is UTF-8.
+
+    Raises:
+        OutputError: it can't be written; what was there before stays.
+    """
+    partial = path.with_name(f"{path.name}.partial" if alone else f".{path.name}.{os.getpid()}.partial")
+    try:
+        if folder:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with open(partial, mode, **{**({} if "b" in mode else {"encoding": "utf-8"}), **options}) as file:
+            yield file
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        raise output_error(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from stand_in import SIZE, Synthetic, make_some, sample
 
 from rtau.errors import InputError, OutputError, UsageError
+from rtau.sinks import paths
 from rtau_train.data import tars
 from rtau_train.data.shards import load_shards, read_labels, read_shards
 from rtau_train.puppet.labels import intensities
@@ -181,7 +182,8 @@ def test_a_full_disk_in_the_middle_leaves_nothing_half_written(ten, tmp_path, mo
         file = open(path, mode, *rest, **named)
         return Full(file) if "w" in mode else file
 
-    monkeypatch.setattr(tars, "open", limited, raising=False)
+    for module in (tars, paths):
+        monkeypatch.setattr(module, "open", limited, raising=False)
     with pytest.raises(OutputError, match="the disk is full: free some space") as caught:
         make_some(tmp_path, folder=loose)
     assert "\n" not in str(caught.value)

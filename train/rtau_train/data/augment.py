@@ -7,7 +7,6 @@ import numpy as np
 
 from ..puppet.sensor import Sensor, sense
 
-
 _RAMP = np.linspace(0, 1, 256)[:, None]
 
 

@@ -12,7 +12,6 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 import time
 import urllib.error
 import urllib.parse
@@ -23,6 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from rtau.errors import InputError, OutputError, UsageError
+from rtau.sinks.paths import replaced
 
 from .pack import pack_portraits, pack_rig
 
@@ -89,15 +89,13 @@ def _fetch_part(store: _Store, name: str, part: dict[str, Any], out: Path) -> No
     else:
         pack_portraits(found, part, place)
     _copy(licence, place / "LICENSE.txt")
-    partial = place / "ORIGIN.md.partial"
-    partial.write_text(part["origin"] + "\n", encoding="utf-8")
-    os.replace(partial, place / "ORIGIN.md")
+    with replaced(place / "ORIGIN.md") as file:
+        file.write(part["origin"] + "\n")
 
 
 def _copy(source: Path, target: Path) -> None:
-    partial = target.with_name(target.name + ".partial")
-    shutil.copyfile(source, partial)
-    os.replace(partial, target)
+    with replaced(target, "wb") as file:
+        file.write(source.read_bytes())
 
 
 def _inside(path: str) -> PurePosixPath:
@@ -149,9 +147,8 @@ class _Store:
                              f"changed or the download is damaged; try again, or another --mirror")
         os.replace(partial, file)
         self.sums[key] = got
-        sums = self.out / (_SUMS + ".partial")
-        sums.write_text(json.dumps(self.sums, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        os.replace(sums, self.out / _SUMS)
+        with replaced(self.out / _SUMS) as sums:
+            sums.write(json.dumps(self.sums, indent=1, sort_keys=True) + "\n")
         return file
 
     def _download(self, part: dict[str, Any], path: str, target: Path, missing: bool) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,6 +11,7 @@ import cv2
 import numpy as np
 
 from rtau.errors import InputError
+from rtau.sinks.paths import replaced
 
 from .fingerprint import check_picture, check_points, check_rig
 
@@ -60,11 +60,9 @@ def pack_portraits(files: Mapping[str, Path], part: dict[str, Any], place: Path)
         sizes.append(size)
         sources.append((width, height))
     if names:
-        partial = place / "landmarks.partial"
-        with open(partial, "wb") as handle:
+        with replaced(place / "landmarks.npz", "wb") as handle:
             np.savez(handle, names=np.array(names), points=np.array(points, np.float32),
                      size_wh=np.array(sizes, np.int32), source_size_wh=np.array(sources, np.int32))
-        os.replace(partial, place / "landmarks.npz")
 
 
 def read_template(file: Path, name: str = "") -> np.ndarray:
@@ -115,10 +113,8 @@ def pack_rig(files: Mapping[str, Path], part: dict[str, Any], place: Path) -> No
     table["group_names"] = np.array(list(layout["groups"]))
     table["group_ranges"] = np.array(list(layout["groups"].values()), np.int32)
     check_rig(table, part["probes"])
-    partial = place / "ict_facekit.partial"
-    with open(partial, "wb") as handle:
+    with replaced(place / "ict_facekit.npz", "wb") as handle:
         np.savez_compressed(handle, **table)
-    os.replace(partial, place / "ict_facekit.npz")
 
 
 class _Mesh:
@@ -170,9 +166,8 @@ def _triangles(mesh: _Mesh) -> dict[str, np.ndarray]:
 
 
 def _write(target: Path, data: bytes) -> None:
-    partial = target.with_name(target.name + ".partial")
-    partial.write_bytes(data)
-    os.replace(partial, target)
+    with replaced(target, "wb") as file:
+        file.write(data)
 
 
 def describe_layout(table: Mapping[str, np.ndarray]) -> dict[str, Any]:

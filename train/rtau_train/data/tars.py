@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from rtau.errors import InputError, OutputError, UsageError
-from rtau.sinks.paths import os_reason, output_error
+from rtau.sinks.paths import os_reason, output_error, replaced
 
 try:
     import fcntl
@@ -99,16 +99,8 @@ def first_line(error: BaseException) -> str:
 
 def write_whole(file: Path, data: bytes) -> None:
     """Write all of a file or nothing of it. Raises OutputError."""
-    partial = file.with_name(file.name + PARTIAL)
-    try:
-        with open(partial, "wb") as handle:
-            handle.write(data)
-        os.replace(partial, file)
-    except OSError as error:
-        raise output_error(file, error) from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
+    with replaced(file, "wb") as handle:
+        handle.write(data)
 
 
 @contextlib.contextmanager

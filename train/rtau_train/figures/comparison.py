@@ -11,9 +11,9 @@ import numpy as np
 from scipy.stats import norm
 
 from rtau.errors import InputError
+from rtau.sinks.paths import replaced
 
 from .bootstrap import Tell, clusters, interval, resamples, two_sided
-from .files import replaced
 from .measures import BY_KEY, BY_SUBJECT, Thresholds, measure
 from .predictions import Predictions
 from .report import Settings, by_subject, mean_of, people_enough, plain

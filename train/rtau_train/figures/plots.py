@@ -12,9 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
 
+from rtau.sinks.paths import replaced
+
 from ..evaluate import BINS, equal_mass
 from .comparison import Comparison
-from .files import replaced
 from .measures import HALF
 from .predictions import Predictions
 from .report import Report

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from rtau.errors import InputError
+from rtau.sinks.paths import replaced
 
 from ..data.table import Table, read_table
-from .files import replaced
 
 #: Columns of a label: probability and intensity as predicted, presence and intensity in truth.
 _SUFFIXES = {"presence": "_p", "expected": "_r", "labels": "_truth", "intensity": "_truth_r"}

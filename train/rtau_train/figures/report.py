@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from rtau.errors import InputError
+from rtau.sinks.paths import replaced
 
 from .bootstrap import Tell, clusters, interval, resamples
-from .files import replaced
 from .measures import BY_KEY, BY_SUBJECT, MEASURES, Thresholds, measure
 from .predictions import Predictions
 

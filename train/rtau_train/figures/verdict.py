@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import rtau
-from rtau.sinks.paths import exists_error, output_error
+from rtau.sinks.paths import exists_error, output_error, replaced
 
 from .comparison import Comparison
-from .files import replaced
 from .predictions import Predictions, write_parts
 from .report import Report
 

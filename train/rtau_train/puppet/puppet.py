@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 from zipfile import BadZipFile
@@ -11,6 +9,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from rtau.errors import InputError
+from rtau.sinks.paths import replaced
 
 from .eyes import paint_eyes
 from .fit import Fit, fit_rig
@@ -115,11 +114,8 @@ def _bytes(image: np.ndarray) -> np.ndarray:
 
 def save_puppet(puppet: Puppet, path: Path) -> None:
     """Write a puppet; the file appears complete or not at all."""
-    memory = io.BytesIO()
-    np.savez(memory, format=FORMAT, **{f.name: getattr(puppet, f.name) for f in fields(Puppet)})
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(memory.getvalue())
-    os.replace(partial, path)
+    with replaced(path, "wb", alone=False) as file:  # several workers may build the same person
+        np.savez(file, format=FORMAT, **{f.name: getattr(puppet, f.name) for f in fields(Puppet)})
 
 
 def load_puppet(path: Path) -> Puppet:
