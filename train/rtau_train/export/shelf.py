@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from rtau.errors import OutputError, RtauError, UsageError
-from rtau.sinks.paths import exists_error, output_error
+from rtau.sinks.paths import exists_error, output_error, replaced
 from rtau.store import MANIFEST, read_manifest
-
-from ..figures.files import replaced
 
 log = logging.getLogger(__name__)
 
