@@ -62,7 +62,7 @@ class Line:
 
 
 def settings_of(*changes: str, **values) -> LoopSettings:
-    usual = {"steps": 60, "batch": 8, "evaluate_every": 10, "warmup": 5, "lr": 0.02, "checkpoint_minutes": 0.0}
+    usual = {"steps": 60, "batch": 8, "evaluate_every": 10, "warmup": 5, "lr": 0.02, "checkpoint_minutes": 0.0, "threads": 1}
     return build_recipe({"task": "au", "loop": usual | values}, [f"loop.{c}" for c in changes]).loop
 
 

@@ -13,7 +13,9 @@ import pytest
 import torch
 from line import Line, settings_of
 from torch import nn
+from torch.distributed.run import parse_args
 
+from rtau.cli import main
 from rtau.errors import UsageError
 from rtau_train.batches import Batch
 from rtau_train.checkpoint import load_checkpoint
@@ -143,6 +145,16 @@ def test_a_loss_that_is_no_number_in_one_process_ends_both_and_names_the_whole_b
     assert "no number at step 12" in said[0] and "no number" in said[1]
     assert json.loads((tmp_path / "nan-000012.json").read_text())["faces"] == [f"point 12.{row}" for row in range(8)]
     assert load_checkpoint(tmp_path / "last.pt")["progress"]["step"] == 10
+
+
+def test_torchrun_leaves_the_commands_options_alone():
+    """It takes every beginning of its own options for them: --run would be --run-path."""
+    words = ["train", "r.toml", "loop.lr=1"]
+    for option in next(c for c in main.commands.values() if c.name == "train").params:
+        longest = max(option.opts, key=len)
+        words += [longest] if longest.startswith("--") else []
+    assert "--run-dir" in words and len(words) > 10
+    assert parse_args(["--standalone", "-m", "rtau", *words]).training_script_args == words
 
 
 def test_one_process_is_a_team_of_its_own():

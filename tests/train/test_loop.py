@@ -178,6 +178,15 @@ def test_early_stopping_keeps_the_best(tmp_path):
     assert train(Worsens(), settings_of(patience=3), tmp_path) == best and len(curve(tmp_path)) == 1 + 5
 
 
+def test_a_score_is_better_than_none(tmp_path):
+    class Begins(Line):
+        def evaluate(self, model):
+            self.turn = getattr(self, "turn", 0) + 1
+            return {"score": [float("nan"), 1.0, float("nan")][self.turn - 1]}
+
+    assert train(Begins(), settings_of(steps=30), tmp_path) == {"score": 1.0, "step": 20}
+
+
 # -- what goes wrong -------------------------------------------------------------------------
 
 
@@ -283,6 +292,20 @@ def test_a_full_disk_leaves_the_last_checkpoint_intact(tmp_path, whole):
     assert_same_run(tmp_path, whole)
 
 
+def test_damaged_metrics_are_named(tmp_path):
+    train(Line(), settings_of(steps=10), tmp_path)
+    (tmp_path / "metrics.csv").write_text("step,fit\n10,some\n")
+    with pytest.raises(InputError, match="metrics.csv can't be read"):
+        train(Line(), settings_of(steps=10), tmp_path)
+
+
+def test_a_place_that_is_no_folder_is_refused(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(OutputError, match="file"):
+        train(Line(), settings_of(), tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 def test_unreadable_faces_are_listed_once_each(tmp_path, caplog):
     class Lacks(Line):
         def batch(self, share):
@@ -303,7 +326,7 @@ def test_a_batch_smaller_than_its_pieces_is_refused(tmp_path):
 # -- precision, schedules, batches -----------------------------------------------------------
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+@pytest.mark.parametrize("precision", ["bfloat16", "float16", "float32"])
 def test_half_precision_learns_too_and_keeps_float32_weights(tmp_path, precision):
     seen = []
 

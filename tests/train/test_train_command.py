@@ -23,6 +23,7 @@ from rtau_train.checkpoint import load_checkpoint
 from rtau_train.config import read_recipe
 
 SMALL = ("model.size=32", "model.width=8", "model.features=16", "loop.batch=8", "loop.warmup=2", "loop.checkpoint_every=4",
+         "loop.threads=1",
          "augment.degrade=0.5")
 
 

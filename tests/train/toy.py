@@ -58,4 +58,4 @@ def au_values(**loop):
     return {"task": "au", "model": {"size": 32, "width": 8, "features": 16, "dropout": 0.0},
             "augment": {"misplace": 0.3, "nudge": 0.3, "degrade": 0.0, "flip": 0.0},
             "loop": {"steps": 30, "batch": 16, "evaluate_every": 10, "warmup": 5, "lr": 0.005, "ema": 0.9,
-                     "checkpoint_minutes": 0.0} | loop}
+                     "checkpoint_minutes": 0.0, "threads": 1} | loop}

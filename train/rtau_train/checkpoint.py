@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 
 import rtau
 from rtau.errors import InputError, OutputError, UsageError
+from rtau.sinks.paths import replaced
 
 #: Of what a checkpoint holds; one of another format is refused.
 FORMAT = 2
@@ -29,18 +29,10 @@ def save_checkpoint(path: Path, values: Mapping[str, Any], facts: Mapping[str, A
     Raises:
         OutputError: the disk is full or can't be written to; the checkpoint before is intact.
     """
-    partial = path.with_name(path.name + ".partial")
     try:
-        with open(partial, "wb") as file:
+        with replaced(path, "wb", sync=True) as file:
             torch.save({"format": FORMAT, "rtau": rtau.__version__, "facts": dict(facts), **values}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except (OSError, RuntimeError) as error:  # torch turns a failed write into a RuntimeError
-        try:
-            partial.unlink(missing_ok=True)
-        except OSError:
-            pass
+    except (OutputError, RuntimeError) as error:  # torch turns a failed write into a RuntimeError
         kept = f"; the checkpoint before it is intact ({path})" if path.exists() else ""
         raise OutputError(f"the checkpoint {path} can't be written ({_reason(error)}): free some space, then run the "
                           f"same command again{kept}") from error

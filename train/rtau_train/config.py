@@ -38,9 +38,11 @@ class LoopSettings:
         checkpoint_every: steps between checkpoints, beside those at each validation; 0 for none.
         checkpoint_minutes: minutes between checkpoints; 0 for none.
         seed: of weights, order and augmentation; row i of step k's batch depends on (seed, k, i) alone.
-        precision: of the network's arithmetic; weights and losses are float32 in any.
+        precision: of the network's arithmetic; weights and losses are float32 in any. Half precision is for GPUs:
+            most CPUs are slower with it.
         device: "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:1".
-        threads: torch threads of each process.
+        threads: torch threads of each process; 0 leaves one core of the machine for drawing batches, or is what the
+            environment says (OMP_NUM_THREADS). Too many for the cores that are free is much slower than too few.
         workers: threads that draw batches ahead.
         processes: let `workers` be processes, for machines whose GPU is faster than one Python process can draw.
         strict: stop at a picture that can't be read, instead of noting it and taking another.
@@ -62,15 +64,15 @@ class LoopSettings:
     seed: int = 0
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     device: str = "auto"
-    threads: int = 1
+    threads: int = 0
     workers: int = 1
     processes: bool = False
     strict: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "accumulate", "lr", "clip", "evaluate_every", "threads", "workers"):
+        for name in ("steps", "batch", "accumulate", "lr", "clip", "evaluate_every", "workers"):
             _demand(getattr(self, name) > 0, f"loop.{name}", getattr(self, name), "more than 0")
-        for name in ("warmup", "weight_decay", "patience", "checkpoint_every", "checkpoint_minutes", "seed"):
+        for name in ("warmup", "weight_decay", "patience", "checkpoint_every", "checkpoint_minutes", "seed", "threads"):
             _demand(getattr(self, name) >= 0, f"loop.{name}", getattr(self, name), "at least 0")
         _demand(0 <= self.ema < 1, "loop.ema", self.ema, "from 0 to less than 1")
         _demand((self.unlabeled_batch or 1) > 0, "loop.unlabeled_batch", self.unlabeled_batch, "more than 0")

@@ -31,6 +31,7 @@ class Display:
         self._task = self._bar.add_task("", total=steps)
         self._terms: dict[str, float] = {}
         self._row: dict[str, float] = {}
+        self._best = 0.0
         if shown and self._console.is_terminal:
             self._live = Live(get_renderable=self._picture, console=self._console, refresh_per_second=2)
 
@@ -51,6 +52,7 @@ class Display:
     def validated(self, row: Mapping[str, float], *, best: bool) -> None:
         """A validation's row of the metrics, and whether its score is the best so far."""
         self._row = dict(row)
+        self._best = row["step"] if best else self._best
         if self._live is None:
             self.say(line_of(row, best=best))
 
@@ -67,6 +69,8 @@ class Display:
             column.show_header = False
             for key, value in values.items():
                 column.add_row(key.replace("_", " "), f"{value:.4g}")
+        if self._row:
+            right.add_row("best at step", f"{self._best:.0f}")
         table.add_row(left, right)
         return Group(table, self._bar)
 

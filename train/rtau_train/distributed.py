@@ -33,10 +33,12 @@ class Team:
     Attributes:
         rank: number of this process, from 0; only process 0 writes files.
         size: how many there are.
+        here: how many of them run on this machine.
     """
 
     rank: int = 0
     size: int = 1
+    here: int = 1
 
     @property
     def leads(self) -> bool:
@@ -90,7 +92,7 @@ def join_team(device: str = "auto") -> Iterator[tuple[Team, torch.device]]:
         torch.cuda.set_device(place)
     dist.init_process_group("cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo", timeout=_PATIENCE)
     try:
-        yield Team(rank, size), place
+        yield Team(rank, size, int(os.environ.get("LOCAL_WORLD_SIZE", 1))), place
     finally:
         dist.destroy_process_group()
 

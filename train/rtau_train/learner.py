@@ -40,7 +40,10 @@ class Task(Protocol):
         """How much each term of the loss counts at a step; always the same terms."""
 
     def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Each term of the loss, a scalar: the mean over as many things as the batch's weights say."""
+        """Each term of the loss, a scalar: the mean over as many things as the batch's weights say.
+
+        With several processes every weight must have a part in terms whose factor is not 0, if only times 0.
+        """
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Figures on validation people; "score" (higher is better) chooses the best checkpoint."""
@@ -79,9 +82,8 @@ class Learner:
         self.scaler = torch.amp.GradScaler(device.type, enabled=self._type is torch.float16)
         self._objective: nn.Module = _Objective(task, self.model)
         if team.size > 1:
-            # Statistics are shared already, so buffers agree; a task need not use every weight at every step.
-            self._objective = nn.parallel.DistributedDataParallel(
-                self._objective, broadcast_buffers=False, find_unused_parameters=True)
+            # Statistics are shared already, so buffers agree.
+            self._objective = nn.parallel.DistributedDataParallel(self._objective, broadcast_buffers=False)
 
     def learn(self, step: int, pieces: Sequence[Batch]) -> dict[str, float]:
         """Take one step on a batch, given in pieces.

@@ -1,7 +1,7 @@
 """The training loop, for any task.
 
     rtau train train/recipes/au.toml --run runs/au [loop.steps=20000 ...]
-    torchrun --nproc-per-node 2 -m rtau train train/recipes/au.toml --run runs/au
+    torchrun --nproc-per-node 2 -m rtau train train/recipes/au.toml --run-dir runs/au
 
 Starting a run again continues it, whatever ended it: a step's batch depends on the seed and the step alone,
 and the checkpoint carries weights, averaged weights, optimizer, step and running means, so the loss curve is
@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -36,6 +37,8 @@ from .run_folder import RunFolder
 
 #: How fast the shown loss terms follow.
 _SMOOTH = 0.05
+#: Seconds between plots.
+_DRAW_EVERY = 60
 
 
 class TrainingError(RtauError):
@@ -105,7 +108,8 @@ def train(task: Task, settings: LoopSettings, folder: Path, *, config: Mapping[s
     if min(settings.batch, settings.unlabeled_batch or settings.batch) < pieces:
         raise TrainingError(f"a batch of {settings.batch} can't be cut in {pieces} pieces: raise loop.batch")
     cv2.setNumThreads(1)
-    torch.set_num_threads(settings.threads)
+    if settings.threads or "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(settings.threads or max((os.cpu_count() or 2) // team.here - 1, 1))
     facts = {"loop": {key: value for key, value in vars(settings).items() if key not in FREE}, **task.facts}
     learner = Learner(task, settings, team, device)
     with contextlib.ExitStack() as stack:
@@ -139,7 +143,7 @@ def _loop(learner: Learner, progress: Progress, facts: Mapping[str, Any], run: R
     """Steps, validations and checkpoints until the end, an interrupt or an error."""
     settings, task, team = learner.settings, learner.task, learner.team
     clock = Clock(settings.steps, learner.device)
-    saved_at = time.monotonic()
+    saved_at = drawn_at = time.monotonic()
     shown: dict[str, float] = {}
 
     def save() -> None:
@@ -171,6 +175,9 @@ def _loop(learner: Learner, progress: Progress, facts: Mapping[str, Any], run: R
                 save()
                 if progress.finished:
                     break
+                if time.monotonic() - drawn_at > _DRAW_EVERY:
+                    _draw(task, run)
+                    drawn_at = time.monotonic()
             elif (settings.checkpoint_every and progress.step % settings.checkpoint_every == 0) or (
                     settings.checkpoint_minutes and time.monotonic() - saved_at > 60 * settings.checkpoint_minutes):
                 save()
@@ -190,7 +197,7 @@ def _validate(learner: Learner, progress: Progress, clock: Clock, run: RunFolder
     settings, means = learner.settings, progress.means()
     with clock.paused():
         figures = learner.team.tell(learner.task.evaluate(learner.averaged) if run is not None else {})
-    best = progress.best is None or figures["score"] > progress.best["score"]
+    best = progress.best is None or _better(figures["score"], progress.best["score"])
     if best:
         progress.best, progress.stale = {**figures, "step": progress.step}, 0
     else:
@@ -213,6 +220,11 @@ def _validate(learner: Learner, progress: Progress, clock: Clock, run: RunFolder
         run.note(why)
         if display is not None:
             display.say(why)
+
+
+def _better(score: float, before: float) -> bool:
+    """Whether a score is higher; a number is better than none."""
+    return score > before or (math.isnan(before) and not math.isnan(score))
 
 
 def _diverged(step: int, error: DivergedError, pieces: list[Batch], learner: Learner, run: RunFolder | None

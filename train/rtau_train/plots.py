@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from rtau.sinks.paths import replaced
 
 
 def draw_chart(rows: Sequence[Mapping[str, float]], columns: Sequence[str], target: Path, *, title: str = "") -> None:
@@ -15,6 +16,9 @@ def draw_chart(rows: Sequence[Mapping[str, float]], columns: Sequence[str], targ
         rows: a run's metrics, each with "step".
         columns: what to draw.
         target: a .png; replaced once the new one is whole. Nothing is written where there is nothing to draw.
+
+    Raises:
+        OutputError: it can't be written.
     """
     lines = {column: [(row["step"], row[column]) for row in rows if math.isfinite(row.get(column, math.nan))]
              for column in columns}
@@ -29,6 +33,5 @@ def draw_chart(rows: Sequence[Mapping[str, float]], columns: Sequence[str], targ
         axes.plot(*zip(*points, strict=True), label=column.replace("_", " "), marker="." if len(points) < 30 else "")
     axes.grid(alpha=0.3)
     axes.legend()
-    partial = target.with_name(target.name + ".partial")
-    figure.savefig(partial, format="png", dpi=110)
-    os.replace(partial, target)
+    with replaced(target, "wb") as file:
+        figure.savefig(file, format="png", dpi=110)

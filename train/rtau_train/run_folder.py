@@ -16,6 +16,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import math
 import os
 import platform
 import shutil
@@ -33,7 +34,8 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 import rtau
-from rtau.errors import OutputError, UsageError
+from rtau.errors import InputError, OutputError, UsageError
+from rtau.sinks.paths import output_error, replaced
 
 log = logging.getLogger(__name__)
 
@@ -72,10 +74,13 @@ class RunFolder:
             self._lock = _lock(self.path)
             if self._restart:
                 self._move_aside()
-            self._log = logging.FileHandler(self.path / "log.txt", encoding="utf-8")
+            self._log = _Log(self.path / "log.txt", encoding="utf-8")
         except OSError as error:
             self.__exit__()
-            raise OutputError(f"can't write into {self.path}: {error.strerror or error}") from error
+            raise output_error(self.path, error) from error
+        except UsageError:
+            self.__exit__()
+            raise
         self._log.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
         self._log.setLevel(logging.WARNING)
         for name in _LOGGERS:
@@ -101,12 +106,21 @@ class RunFolder:
             self.write(f"{name}.json", json.dumps(values, indent=2, default=str, ensure_ascii=False) + "\n")
 
     def go_on_from(self, step: int) -> None:
-        """Forget what was recorded after a step: the run goes on from there and records it again."""
+        """Forget what was recorded after a step: the run goes on from there and records it again.
+
+        Raises:
+            InputError: metrics.csv is damaged.
+        """
         file = self.path / "metrics.csv"
         if file.exists():
-            with open(file, newline="", encoding="utf-8") as handle:
-                rows = [{key: float(value) if value else float("nan") for key, value in row.items()}
-                        for row in csv.DictReader(handle)]
+            try:
+                with open(file, newline="", encoding="utf-8") as handle:
+                    rows = [{key: float(value) if value else math.nan for key, value in row.items()}
+                            for row in csv.DictReader(handle)]
+                if any("step" not in row for row in rows):
+                    raise ValueError("no column step")
+            except (OSError, ValueError, TypeError, csv.Error) as error:
+                raise InputError(f"{file} can't be read ({error}): mend or delete it, and the run goes on") from error
             self.rows = [row for row in rows if row["step"] <= step]
             if len(self.rows) != len(rows):
                 self._write_rows()
@@ -130,8 +144,11 @@ class RunFolder:
             self._open_events(0)
         values = [Summary.Value(tag=f"{groups.get(key, 'other')}/{key}", simple_value=value)
                   for key, value in row.items() if key != "step"]
-        self._events.add_event(Event(step=int(row["step"]), wall_time=time.time(), summary=Summary(value=values)))
-        self._events.flush()
+        try:
+            self._events.add_event(Event(step=int(row["step"]), wall_time=time.time(), summary=Summary(value=values)))
+            self._events.flush()
+        except OSError as error:
+            raise output_error(self.path / "tensorboard", error) from error
 
     def note(self, text: str) -> None:
         """Add a line to log.txt; warnings get there by themselves."""
@@ -144,26 +161,18 @@ class RunFolder:
         if not new:
             return
         self._unreadable.update(new)
-        with open(self.path / "unreadable.txt", "a", encoding="utf-8") as handle:
-            handle.writelines(f"{source}\n" for source in new)
+        self.write("unreadable.txt", "".join(f"{source}\n" for source in sorted(self._unreadable)))
         log.warning("%s can't be read, other faces take the place; %d such so far, all in %s", new[0],
                     len(self._unreadable), self.path / "unreadable.txt")
 
     def write(self, name: str, text: str) -> Path:
-        """Write a text file whole or not at all."""
-        target = self.path / name
-        partial = target.with_name(target.name + ".partial")
-        try:
-            partial.write_text(text, encoding="utf-8")
-            os.replace(partial, target)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise OutputError(f"{target} can't be written ({error.strerror}): free some space, then run the same "
-                              "command again; the last checkpoint is intact") from error
-        return target
+        """Write a text file whole or not at all. Raises OutputError."""
+        with replaced(self.path / name) as file:
+            file.write(text)
+        return self.path / name
 
     def draw(self, charts: Mapping[str, Iterable[str]]) -> None:
-        """Draw a plot of each chart's columns over the steps, `<chart>.png`."""
+        """Draw a plot of each chart's columns over the steps, `<chart>.png`. Raises OutputError."""
         from .plots import draw_chart
 
         for name, columns in charts.items():
@@ -195,6 +204,13 @@ class RunFolder:
         aside.mkdir()
         for file in found:
             shutil.move(file, aside / file.name)
+
+
+class _Log(logging.FileHandler):
+    """Silent where the disk is full: checkpoints say so, and stop the run."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (the name is logging's)
+        pass
 
 
 def environment() -> dict[str, Any]:

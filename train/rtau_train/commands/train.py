@@ -26,8 +26,8 @@ class _Says(logging.Handler):
 
 @click.command()
 @click.argument("words", nargs=-1, metavar="[RECIPE] [KEY=VALUE]...")
-@click.option("--run", "folder", type=_PATH, metavar="DIR",
-              help="The run's folder; an unfinished run goes on where it stopped.")
+@click.option("--run", "--run-dir", "folder", type=_PATH, metavar="DIR",
+              help="The run's folder; an unfinished run goes on where it stopped. (torchrun takes --run for its own.)")
 @click.option("--labels", "labeled", type=_PATH, metavar="DATA",
               help="Faces with labels: what rtau data align or render wrote, or anything that rtau data align takes.")
 @click.option("--kind", type=click.Choice(_KINDS), help="What DATA is, where it is not aligned yet; by default found out.")
@@ -56,7 +56,7 @@ def train(words: tuple[str, ...], folder: Path | None, names_text: str | None, r
     rtau train --labels labels.csv --unlabeled photos/ --run runs/mine
     rtau train --labels BP4D/ --kind bp4d --protocol bp4d-3fold --fold 2 --run runs/bp4d-2
     rtau train --labels CelebA/ --aus Smiling,Eyeglasses --dry-run
-    torchrun --nproc-per-node 4 -m rtau train train/recipes/au.toml --run runs/au
+    torchrun --nproc-per-node 4 -m rtau train train/recipes/au.toml --run-dir runs/au
     """
     logging.basicConfig(level=logging.WARNING, handlers=[_Says()])
     try:
