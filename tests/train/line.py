@@ -28,7 +28,8 @@ class Line:
         torch.manual_seed(0)
         # A bias before a batch norm has no gradient but rounding, which Adam would blow up.
         self.model: nn.Module = nn.Sequential(
-            nn.Linear(3, 8, bias=not norm), *((nn.Unflatten(1, (8, 1, 1)), nn.BatchNorm2d(8), nn.Flatten()) if norm else ()),
+            nn.Linear(3, 8, bias=not norm),
+            *((nn.Unflatten(1, (8, 1, 1)), nn.BatchNorm2d(8), nn.Flatten()) if norm else ()),
             nn.Dropout(dropout), nn.Linear(8, 1))
         self.facts = {"task": "line"}
         self.count, self.pause = 8, pause
@@ -62,7 +63,8 @@ class Line:
 
 
 def settings_of(*changes: str, **values) -> LoopSettings:
-    usual = {"steps": 60, "batch": 8, "evaluate_every": 10, "warmup": 5, "lr": 0.02, "checkpoint_minutes": 0.0, "threads": 1}
+    usual = {"steps": 60, "batch": 8, "evaluate_every": 10, "warmup": 5, "lr": 0.02, "checkpoint_minutes": 0.0,
+             "threads": 1}
     return build_recipe({"task": "au", "loop": usual | values}, [f"loop.{c}" for c in changes]).loop
 
 

@@ -17,7 +17,7 @@ from torch.distributed.run import parse_args
 
 from rtau.cli import main
 from rtau.errors import UsageError
-from rtau_train.batches import Batch
+from rtau_train.batches import Batch, Feed, Share
 from rtau_train.checkpoint import load_checkpoint
 from rtau_train.distributed import Team, choose_device, join_team, share_norms
 from rtau_train.learner import Learner
@@ -46,7 +46,7 @@ def weights(folder, which="model"):
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory):
-    """Two processes with four rows each of a batch of eight, batch norm in the network, known labels shared unevenly."""
+    """Two processes with four rows each of a batch of eight: batch norm, and unevenly many known labels."""
     folder = tmp_path_factory.mktemp("together")
     code, said = torchrun(HERE / "line.py", folder, "task.norm=1", "task.dropout=0", "steps=40")
     assert code == 0, said
@@ -61,8 +61,6 @@ def alone(tmp_path_factory):
 
 
 def test_known_labels_differ_between_the_processes():
-    from rtau_train.batches import Share
-
     counts = [[Line().batch(Share(0, step, piece, 2)).weights["fit"] for piece in (0, 1)] for step in range(40)]
     assert sum(a != b for a, b in counts) > 20
 
@@ -112,37 +110,62 @@ def test_means_of_each_process_would_be_wrong():
     assert not torch.allclose((gradient(first) + gradient(~first)) / 2, whole, atol=1e-2)
 
 
-def member(rank, port, folder, answers):
-    """One of two processes; the second draws a point without a height at step 12."""
+def member(rank, port, work, answers):
+    """One of two processes: joins the other and answers with what its work gives."""
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1",
                       MASTER_PORT=str(port))
-
-    class Breaks(Line):
-        def loss(self, model, batch):
-            terms = super().loss(model, batch)
-            return terms | {"fit": terms["fit"] * float("nan")} if "point 12.7" in batch.sources else terms
-
-    try:
-        with join_team("cpu") as (team, device):
-            train(Breaks(), settings_of(), folder, team=team, device=device)
-    except TrainingError as error:
-        answers.put((rank, str(error)))
+    with join_team("cpu") as (team, device):
+        answers.put((rank, work(team, device)))
 
 
-def test_a_loss_that_is_no_number_in_one_process_ends_both_and_names_the_whole_batch(tmp_path):
+def in_two(work):
+    """What `work(team, device)` gives in each of two processes."""
     with socket.socket() as door:
         door.bind(("127.0.0.1", 0))
         port = door.getsockname()[1]
     context = multiprocessing.get_context("fork")
     answers = context.SimpleQueue()
-    runs = [context.Process(target=member, args=(rank, port, tmp_path, answers)) for rank in (0, 1)]
+    runs = [context.Process(target=member, args=(rank, port, work, answers)) for rank in (0, 1)]
     for run in runs:
         run.start()
+    said = dict(answers.get() for _ in runs)
     for run in runs:
         run.join(30)
     assert [run.exitcode for run in runs] == [0, 0]
-    said = dict(answers.get() for _ in runs)
-    assert "no number at step 12" in said[0] and "no number" in said[1]
+    return [said[0], said[1]]
+
+
+def gradients(team, device, *, norm=True, **settings):
+    """Of one step, by name; as lists, since they travel between processes."""
+    task = Line(dropout=0.0, norm=norm)
+    learner = Learner(task, settings_of(clip=1e9, **settings), team, device)
+    learner.learn(12, Feed(task.batch, 0, team.rank, team.size, learner.settings.accumulate).at(12))
+    return {name: p.grad.tolist() for name, p in learner.model.named_parameters()}
+
+
+@pytest.mark.parametrize("options", [{"norm": True}, {"norm": False, "accumulate": 2}])
+def test_gradients_are_those_of_the_whole_batch(options):
+    """Adam hides a factor that all gradients share, so they are compared themselves."""
+    expected = gradients(Team(), torch.device("cpu"), norm=options["norm"])
+    for found in in_two(lambda team, device: gradients(team, device, **options)):
+        assert found.keys() == expected.keys()
+        for name, value in expected.items():
+            assert np.allclose(found[name], value, rtol=1e-4, atol=1e-6), name
+
+
+def test_a_loss_that_is_no_number_in_one_process_ends_both_and_names_the_whole_batch(tmp_path):
+    class Breaks(Line):
+        def loss(self, model, batch):
+            terms = super().loss(model, batch)
+            return terms | {"fit": terms["fit"] * float("nan")} if "point 12.7" in batch.sources else terms
+
+    def work(team, device):
+        with pytest.raises(TrainingError) as caught:
+            train(Breaks(), settings_of(), tmp_path, team=team, device=device)
+        return str(caught.value)
+
+    first, second = in_two(work)
+    assert "no number at step 12" in first and "no number" in second
     assert json.loads((tmp_path / "nan-000012.json").read_text())["faces"] == [f"point 12.{row}" for row in range(8)]
     assert load_checkpoint(tmp_path / "last.pt")["progress"]["step"] == 10
 

@@ -202,7 +202,8 @@ def test_a_loss_that_is_no_number_stops_and_names_the_batch(tmp_path, where):
                     terms["fit"] = terms["fit"] + (model[0].weight * 0).abs().sqrt().sum()
             return terms
 
-    with pytest.raises(TrainingError, match=r"no number at step 15 \(.*nan-000015.json.*last good checkpoint") as caught:
+    line = r"no number at step 15 \(.*nan-000015.json.*last good checkpoint"
+    with pytest.raises(TrainingError, match=line) as caught:
         train(Breaks(), settings_of(), tmp_path)
     assert "\n" not in str(caught.value)
     listed = json.loads((tmp_path / "nan-000015.json").read_text())
@@ -436,7 +437,8 @@ def test_elsewhere_it_is_a_line_for_each_validation(whole, capsys):
 def test_recipes_are_read_and_changed(tmp_path):
     file = tmp_path / "r.toml"
     file.write_text('task = "au"\nrenders = "r"\n[loop]\nsteps = 10\n')
-    recipe = read_recipe(file, ("loop.steps=20", "model.width=8", "renders=elsewhere", "loop.lr=1", "data.names=['AU12']"))
+    recipe = read_recipe(file, ("loop.steps=20", "model.width=8", "renders=elsewhere", "loop.lr=1",
+                                "data.names=['AU12']"))
     assert recipe.loop.steps == 20 and recipe.model == {"width": 8} and recipe.renders.name == "elsewhere"
     assert recipe.loop.lr == 1.0 and recipe.data.names == ("AU12",)
 
@@ -453,7 +455,7 @@ def test_recipes_are_read_and_changed(tmp_path):
     ("[data]\nnames = 3", "names is 3, expected a list"),
     ("[method]\nconfidence = 0.3", "method.confidence is 0.3"),
     ("renders = 3", "renders is 3, expected a path"),
-    ("steps 10", "is no TOML"),
+    ("steps 10", "is no TOML: "),
 ])
 def test_a_wrong_setting_is_named_in_a_line(tmp_path, text, line):
     file = tmp_path / "r.toml"

@@ -100,7 +100,8 @@ def test_who_tests_in_a_fold_is_kept_out_of_everything():
 
 def test_strangers_are_split_by_picture_or_video_with_a_warning(caplog):
     faces = make_faces(60)
-    faces = replace(faces, subject=np.full(60, ""), source=np.array([f"clip{row // 6}.mp4#{row % 6}" for row in range(60)]))
+    faces = replace(faces, subject=np.full(60, ""),
+                    source=np.array([f"clip{row // 6}.mp4#{row % 6}" for row in range(60)]))
     with caplog.at_level(logging.WARNING):
         parts = parts_of(faces, share=0.2)
     assert "60 of 60 faces have no subject" in caplog.text

@@ -22,9 +22,9 @@ from rtau.model import AuConfig
 from rtau_train.checkpoint import load_checkpoint
 from rtau_train.config import read_recipe
 
-SMALL = ("model.size=32", "model.width=8", "model.features=16", "loop.batch=8", "loop.warmup=2", "loop.checkpoint_every=4",
-         "loop.threads=1",
-         "augment.degrade=0.5")
+SMALL = ("model.size=32", "model.width=8", "model.features=16", "loop.batch=8", "loop.warmup=2", "loop.threads=1",
+         "loop.checkpoint_every=4", "augment.degrade=0.5")
+SHORT = (*SMALL, "loop.steps=16", "loop.evaluate_every=8")
 
 
 def rtau(*words):
@@ -52,7 +52,7 @@ def recipe(renders):
 @pytest.fixture(scope="module")
 def whole(recipe, renders, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole") / "run"
-    code, said = rtau(recipe, *SMALL, "loop.steps=16", "loop.evaluate_every=8", f"data.unlabeled={renders}", "--run", folder)
+    code, said = rtau(recipe, *SHORT, f"data.unlabeled={renders}", "--run", folder)
     assert code == 0 and "best.pt: step " in said, said
     return folder
 
@@ -77,7 +77,7 @@ def test_a_recipe_is_trained(whole):
 
 def test_a_killed_training_goes_on_with_the_same_curve(recipe, renders, whole, tmp_path):
     """The command in a process of its own, killed by SIGKILL once it has saved."""
-    words = [recipe, *SMALL, "loop.steps=16", "loop.evaluate_every=8", f"data.unlabeled={renders}", "--run", tmp_path]
+    words = [recipe, *SHORT, f"data.unlabeled={renders}", "--run", tmp_path]
     run = subprocess.Popen([sys.executable, "-m", "rtau", "train", *map(str, words)], stderr=subprocess.PIPE,
                            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"})
     begun = time.monotonic()
@@ -97,11 +97,16 @@ def test_a_killed_training_goes_on_with_the_same_curve(recipe, renders, whole, t
 
 def test_other_settings_are_refused_until_restarted(recipe, renders, whole, tmp_path):
     shutil.copytree(whole, tmp_path / "run")
-    words = [recipe, *SMALL, "loop.steps=16", "loop.evaluate_every=8", f"data.unlabeled={renders}", "--run", tmp_path / "run"]
+    words = [recipe, *SHORT, f"data.unlabeled={renders}", "--run", tmp_path / "run"]
     code, said = rtau(*words, "method.co_regularization=0")
     assert code == 2 and said.count("\n") == 1 and "method.co_regularization was 3.0, now 0.0" in said
     code, said = rtau(*words, "method.co_regularization=0", "--restart")
     assert code == 0 and (tmp_path / "run" / "previous-1" / "best.pt").exists()
+
+
+def test_a_run_can_be_repeated_from_its_config(whole, tmp_path):
+    code, said = rtau(whole / "config.json", "--run", tmp_path)
+    assert code == 0 and learned(tmp_path) == learned(whole)
 
 
 def test_a_preview_trains_nothing(recipe, tmp_path):
@@ -123,7 +128,8 @@ def own(tmp_path_factory, fixtures):
         rows.append([f"{number}.jpg", f"s{number // 2}", number % 2, 1 - number % 2])
     (folder / "12.jpg").write_bytes(b"no picture")
     rows.append(["12.jpg", "s6", 1, 0])
-    (folder / "labels.csv").write_text("image,subject,AU12,AU25\n" + "".join(f"{','.join(map(str, r))}\n" for r in rows))
+    with open(folder / "labels.csv", "w", newline="") as file:
+        csv.writer(file).writerows([["image", "subject", "AU12", "AU25"], *rows])
     (folder / "more").mkdir()
     for number in range(3):
         cv2.imwrite(str(folder / "more" / f"{number}.png"), face[:, ::-1])

@@ -1,4 +1,4 @@
-"""Made-up faces that a small network can learn in seconds: each label is a bright or dark patch at a place of its own."""
+"""Made-up faces that a small network learns in seconds: each label is a bright patch at a place of its own."""
 
 import numpy as np
 

@@ -85,7 +85,8 @@ class AuTask:
 
     def batch(self, share: Share) -> Batch:
         """Aligned crops: labeled ones and, once the co-regularization wants them, unlabeled ones."""
-        loop, method, labeled, unlabeled = self.recipe.loop, self.recipe.method, self.parts.labeled, self.parts.unlabeled
+        loop, method = self.recipe.loop, self.recipe.method
+        labeled, unlabeled = self.parts.labeled, self.parts.unlabeled
         crops, picks, failed = self._draw(labeled, _LABELED, loop.batch, share)
         labels, intensity = labeled.labels[picks], labeled.intensity[picks]
         sources = labeled.source[picks]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import tomllib
 import types
 import typing
@@ -222,7 +223,7 @@ def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
     """Read a recipe; relative folders in it are taken from the working directory.
 
     Args:
-        path: TOML file.
+        path: TOML file, or a run's config.json.
         changes: `key=value` or `table.key=value`, values in TOML's own syntax; words need no quotes.
 
     Raises:
@@ -230,11 +231,13 @@ def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
         UsageError: an unknown key, or a value of the wrong kind, in one line.
     """
     try:
-        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
+        values = _given(json.loads(text)) if Path(path).suffix == ".json" else tomllib.loads(text)
     except OSError as error:
         raise InputError(f"the recipe {path} can't be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"the recipe {path} is no TOML: {error}") from None
+    except (ValueError, AttributeError) as error:
+        raise InputError(f"the recipe {path} is no {'JSON of settings' if Path(path).suffix == '.json' else 'TOML'}: "
+                         f"{error}") from None
     return build_recipe(values, changes, str(path))
 
 
@@ -304,8 +307,8 @@ def _value(kind: Any, value: Any, name: str, table: str) -> Any:
         return tuple(value)
     plain = typing.get_origin(kind) or kind
     if not isinstance(value, plain) or (isinstance(value, bool) and plain is not bool):
-        words = {int: "a whole number", float: "a number", str: "words in quotes", bool: "true or false", dict: "a table",
-                 Path: "a path in quotes", tuple: 'a list such as ["AU01", "AU12"]'}
+        words = {int: "a whole number", float: "a number", str: "words in quotes", bool: "true or false",
+                 dict: "a table", Path: "a path in quotes", tuple: 'a list such as ["AU01", "AU12"]'}
         raise UsageError(f"{name} is {value!r}, expected {words[plain]}")
     return value
 

@@ -170,8 +170,8 @@ def _split(faces: F, share: float, seed: int) -> tuple[F, F]:
     # A picture of an unknown person is at least not on both sides, nor are frames of one video.
     groups = np.where(strangers, np.char.partition(faces.source, "#")[:, 0], faces.subject)
     if strangers.any():
-        log.warning("%d of %d faces have no subject: who validates may also be learned from, which makes the validation "
-                    "look better than it is", strangers.sum(), len(faces))
+        log.warning("%d of %d faces have no subject: who validates may also be learned from, which makes the "
+                    "validation look better than it is", strangers.sum(), len(faces))
     if strangers.all():
         there, group = np.unique(groups, return_inverse=True)
         if len(there) < 2:

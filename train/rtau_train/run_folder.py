@@ -34,7 +34,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 import rtau
-from rtau.errors import InputError, OutputError, UsageError
+from rtau.errors import InputError, UsageError
 from rtau.sinks.paths import output_error, replaced
 
 log = logging.getLogger(__name__)

@@ -30,7 +30,8 @@ class _Says(logging.Handler):
               help="The run's folder; an unfinished run goes on where it stopped. (torchrun takes --run for its own.)")
 @click.option("--labels", "labeled", type=_PATH, metavar="DATA",
               help="Faces with labels: what rtau data align or render wrote, or anything that rtau data align takes.")
-@click.option("--kind", type=click.Choice(_KINDS), help="What DATA is, where it is not aligned yet; by default found out.")
+@click.option("--kind", type=click.Choice(_KINDS),
+              help="What DATA is, where it is not aligned yet; by default found out.")
 @click.option("--unlabeled", type=_PATH, metavar="DATA", help="Faces without labels: a folder of pictures or videos.")
 @click.option("--validation", type=_PATH, metavar="DATA",
               help="Labeled faces of other people that choose the best network; by default some people of --labels.")
@@ -43,12 +44,13 @@ class _Says(logging.Handler):
 @click.option("--strict", is_flag=True, help="Stop at a picture that can't be read, in place of taking another.")
 @click.option("--dry-run", is_flag=True, help="Say what would be trained, and end.")
 @click.option("--no-progress", is_flag=True, help="Plain lines in place of the live table.")
-def train(words: tuple[str, ...], folder: Path | None, names_text: str | None, restart: bool, strict: bool, dry_run: bool,
-          no_progress: bool, device: str | None, **data: Any) -> None:
+def train(words: tuple[str, ...], folder: Path | None, names_text: str | None, restart: bool, strict: bool,
+          dry_run: bool, no_progress: bool, device: str | None, **data: Any) -> None:
     """Train a network: from a RECIPE, or on faces of your own with settings that suit them.
 
-    Settings follow as KEY=VALUE; DIR/config.json lists all of them with their values. Pictures that are not aligned
-    yet are aligned into DIR first. Ctrl-C, a crash or a full disk loses nothing: the same command goes on.
+    Settings follow as KEY=VALUE; DIR/config.json lists all of them with their values, and is a RECIPE too. Pictures
+    that are not aligned yet are aligned into DIR first. Ctrl-C, a crash or a full disk loses nothing: the same
+    command goes on.
 
     \b
     rtau train train/recipes/au.toml --run runs/au renders=renders
@@ -75,7 +77,8 @@ def train(words: tuple[str, ...], folder: Path | None, names_text: str | None, r
     changes = words[1:] if recipe_file else words
     if recipe_file is None and data["labeled"] is None:
         raise UsageError("nothing to train on: give a recipe, or --labels with faces of your own")
-    given = {name: str(value) if isinstance(value, Path) else value for name, value in data.items() if value is not None}
+    given = {name: str(value) if isinstance(value, Path) else value for name, value in data.items()
+             if value is not None}
     if names_text is not None:
         given["names"] = _names(names_text)
     loop = {"strict": True} if strict else {}
