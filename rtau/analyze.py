@@ -141,8 +141,8 @@ def _choose(wanted: tuple[int, ...] | None, weights: Weights) -> tuple[int, ...]
                          "reads no Action Units")
     known = tuple(au for au in BY_NUMBER if au in weights.columns)
     if not known:
-        raise UsageError(f"{weights.path.name} reads no Action Units but {', '.join(weights.labels[:4])}: judge it with "
-                         "rtau eval")
+        raise UsageError(f"{weights.path.name} reads no Action Units but {', '.join(weights.labels[:4])}: judge it "
+                         "with rtau eval")
     missing = [au for au in wanted or () if au not in known]
     if missing:
         raise UsageError(f"{weights.path.name} does not read AU {', '.join(map(str, missing))}: choose from "

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rtau.errors import RtauError
-from rtau.store import find_weights, read_manifest, sha256_of, weights_folder
+from rtau.errors import InputError, RtauError
+from rtau.store import find_weights, open_weights, read_manifest, sha256_of, weights_folder
 
 
 @pytest.fixture
@@ -72,6 +72,31 @@ def test_the_shipped_weights_are_what_the_manifest_says() -> None:
     for entry in entries.values():
         assert entry.check().parent == weights_folder()
         assert entry.facts["recipe"], f"{entry.name} names no recipe"
+
+
+def test_a_file_of_ones_own_is_opened_by_the_manifest_beside_it(folder: Path) -> None:
+    assert open_weights(folder / "landmarks.safetensors").name == "landmarks"
+    (folder / "other.safetensors").write_bytes(b"")
+    (folder / "au.onnx").write_bytes(b"")
+    (folder / "au.safetensors").write_bytes(b"changed")
+    for name, line in (("none.safetensors", "there is no weights file"), ("other.safetensors", "does not name other"),
+                       ("au.onnx", "is no weights file: give a .safetensors file")):
+        with pytest.raises(InputError, match=line):
+            open_weights(folder / name)
+    with pytest.raises(RtauError, match="au.safetensors are damaged"):
+        open_weights(folder / "au.safetensors")
+    (folder / "manifest.json").unlink()
+    with pytest.raises(InputError, match="has no manifest.json beside it"):
+        open_weights(folder / "landmarks.safetensors")
+
+
+def test_columns_are_those_of_the_aus_among_the_labels(folder: Path) -> None:
+    weights = find_weights("au", folder)  # without names, as older manifests are
+    assert weights.labels == ("AU01", "AU12") and weights.columns == {1: 0, 12: 1}
+    entries = json.loads((folder / "manifest.json").read_text())
+    entries["au"]["config"] = {"names": ["Smiling", "AU12", "AUDIBLE", "AU04"]}
+    (folder / "manifest.json").write_text(json.dumps(entries))
+    assert find_weights("au", folder).columns == {12: 1, 4: 3}
 
 
 def test_hash_of_a_file(tmp_path: Path) -> None:

@@ -166,9 +166,8 @@ class CsvSink:
 
 
 def _judged(scores: Scores) -> tuple[np.ndarray, np.ndarray]:
-    """Intensity and presence, both NaN where either is not known."""
-    known = scores.assessable & ~np.isnan(scores.presence) & ~np.isnan(scores.intensity)
-    return np.where(known, scores.intensity, np.nan), np.where(known, scores.presence, np.nan)
+    """Intensity and presence, NaN where not assessable. A network of presence alone tells no intensity anywhere."""
+    return np.where(scores.assessable, scores.intensity, np.nan), np.where(scores.assessable, scores.presence, np.nan)
 
 
 def _quoted(text: str) -> str:

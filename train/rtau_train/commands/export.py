@@ -32,8 +32,8 @@ _FORMATS = ("safetensors", "onnx", "tensorrt")
                    "have in DATA.")
 @click.option("--uncalibrated", is_flag=True, help="Leave probabilities as trained; needs no data.")
 @click.option("--crops", type=_PATH, metavar="DATA",
-              help="Faces on which each file is held against the checkpoint: aligned, rendered, pictures or a video; by "
-                   "default the clip that comes with rtau.")
+              help="Faces on which each file is held against the checkpoint: aligned, rendered, pictures or a video; "
+                   "by default the clip that comes with rtau.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier export of this name.")
 @click.option("--no-progress", is_flag=True, help="Show no progress bar.")
 def export(run: Path, no_progress: bool, **settings: Any) -> None:

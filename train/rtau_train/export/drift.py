@@ -29,7 +29,7 @@ class Drift:
     Attributes:
         values: by output: "logits", "presence" (0..1) and "intensity" (0..5) of an AU network; "points" (crop pixels),
             "presence" (a logit) and "pose" (radians) of a landmark network. Logits are those of the views where the
-            file tells them, else of presence where it is neither near 0 nor near 1.
+            file tells them, in shares of what is larger than 1; else of presence where it is neither near 0 nor near 1.
         allowed: the tolerance of each.
         faces: on how many faces.
     """
@@ -85,7 +85,8 @@ def _differences(wanted: Outputs, found: Outputs) -> dict[str, float]:
     values = {}
     for name, value in wanted.items():
         if name in found:
-            values[name] = float(np.abs(found[name].astype(np.float64) - value).max())
+            unit = np.maximum(np.abs(value), 1) if name == "logits" else 1.0
+            values[name] = float((np.abs(found[name].astype(np.float64) - value) / unit).max())
         elif name == "logits":
             low, high = _TOLD
             told = (wanted["presence"] > low) & (wanted["presence"] < high)

@@ -46,8 +46,8 @@ class Safetensors:
     """Plain weights, which `rtau.model.build` reads with the manifest's help."""
 
     suffix = ".safetensors"
-    #: The arithmetic is the checkpoint's: scores agree to rounding. What follows is float32, which loses digits where
-    #: chances are near 0 or 1.
+    #: The arithmetic is the checkpoint's: scores agree to rounding. What follows them is float32, which loses digits
+    #: where a chance is near 1.
     tolerance = {"au": {"logits": 1e-5, "presence": 1e-3, "intensity": 5e-3},
                  "landmarks": {**LANDMARK_TOLERANCE, "presence": 1e-3}}
 
@@ -64,8 +64,8 @@ class Safetensors:
 
         @torch.no_grad()
         def run(crops: np.ndarray) -> Outputs:
-            outputs = named(net, tuple(o.numpy() for o in net(pixels(crops))))
-            return {"logits": net.scores(pixels(crops)).numpy(), **outputs} if isinstance(net, DeployedAuNet) else outputs
+            outputs = dict(zip(output_names(net), (o.numpy() for o in net(pixels(crops))), strict=False))
+            return outputs | ({"logits": net.scores(pixels(crops)).numpy()} if isinstance(net, DeployedAuNet) else {})
 
         return run
 
@@ -77,17 +77,14 @@ def output_names(net: nn.Module) -> tuple[str, ...]:
     return "points", "presence", "pose"
 
 
-def named(net: nn.Module, outputs: tuple[np.ndarray, ...]) -> Outputs:
-    """A network's outputs by name."""
-    return dict(zip(output_names(net), outputs, strict=False))
-
-
 class Told(nn.Module):
     """A deployed network with no outputs but those that mean something: float32 [N, 3, S, S] in, a tuple out."""
 
     def __init__(self, net: DeployedAuNet | LandmarkNet) -> None:
         super().__init__()
         self.net, self.names = net, output_names(net)
+        # torch.onnx gives a module back in the mode that it had, with all that is inside.
+        self.train(net.training)
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return self.net(pixels)[: len(self.names)]

@@ -109,7 +109,8 @@ def export(order: Order, bars: Bars = lambda unit: contextlib.nullcontext()) -> 
             file = shelf.scratch / f"{name}{form.suffix}"
             try:
                 form.write(net, file, entry)
-                drifts[key] = measure(form.open(file, entry), trained.net, net, probe.crops, form.tolerance[trained.kind])
+                drifts[key] = measure(form.open(file, entry), trained.net, net, probe.crops,
+                                      form.tolerance[trained.kind])
             except OSError as error:
                 raise output_error(order.out / file.name, error) from error
             if drifts[key].broken:
@@ -118,8 +119,8 @@ def export(order: Order, bars: Bars = lambda unit: contextlib.nullcontext()) -> 
         files = {key: {"file": f"{name}{form.suffix}", "sha256": sha256_of(shelf.scratch / f"{name}{form.suffix}"),
                        "drift": {k: float(f"{v:.3g}") for k, v in drifts[key].values.items()}}
                  for key, form in chosen.items()}
-        weights, *_ = (files.pop("safetensors"),)
-        entry = {"file": weights["file"], "sha256": weights["sha256"], **entry, "drift": weights["drift"],
+        own = files.pop("safetensors")
+        entry = {"file": own["file"], "sha256": own["sha256"], **entry, "drift": own["drift"],
                  **({"also": files} if files else {})}
         shelf.place(entry)
     written = tuple(Written(order.out / f"{name}{form.suffix}", drifts[key]) for key, form in chosen.items())

@@ -19,7 +19,7 @@ from ..data.corpus import open_faces
 from ..parts import is_aligned, is_renders
 
 #: Faces that are enough.
-MOST = 64
+ENOUGH = 32
 _CLIP = Path(rtau.__file__).parent / "samples" / "astronaut.mp4"
 
 
@@ -28,7 +28,7 @@ class Probe:
     """Crops of real faces.
 
     Attributes:
-        crops: uint8 [N, S, S, 3], RGB, 1 to `MOST` of them.
+        crops: uint8 [N, S, S, 3], RGB, 1 to `ENOUGH` of them.
         where: what they are of, for people to read.
     """
 
@@ -52,17 +52,17 @@ def open_probe(path: Path | None, kind: str, size: int) -> Probe:
     crops: list[np.ndarray] = []
     for image, points in _stored(path) if path and (is_aligned(path) or is_renders(path)) else _seen(path or _CLIP):
         crops += _cut(image, points, kind, size)
-        if len(crops) >= MOST:
+        if len(crops) >= ENOUGH:
             break
     if not crops:
         raise InputError(f"{where} shows no face on which the files could be checked: give others with --crops")
-    return Probe(np.stack(crops[:MOST]), where)
+    return Probe(np.stack(crops[:ENOUGH]), where)
 
 
 def _stored(path: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Pictures and points [1, 68, 2] of faces whose points are known, spread evenly."""
     faces = open_faces(path, memory=0)
-    for row in np.unique(np.linspace(0, len(faces) - 1, MOST).round().astype(int)):
+    for row in np.unique(np.linspace(0, len(faces) - 1, ENOUGH).round().astype(int)):
         if np.isfinite(faces.points[row]).all():
             yield faces.pictures[row], faces.points[row][None]
 
@@ -74,7 +74,7 @@ def _seen(path: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for found in list_inputs([path]):
         analyzer = stills if found.picture else Analyzer(backend="torch", smooth="off")
         with open_source(found.path) as source:
-            every = max((source.expected or 0) // MOST, 1)
+            every = max(-(-(source.expected or 0) // ENOUGH), 1)
         with open_source(found.path, every=every) as source:
             for frame in source:
                 yield frame.image, analyzer(frame).faces.landmarks

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rtau.errors import OutputError, RtauError, UsageError
-from rtau.sinks.paths import exists_error, output_error, replaced
+from rtau.sinks.paths import exists_error, output_error
 from rtau.store import MANIFEST, read_manifest
 
 log = logging.getLogger(__name__)
@@ -45,15 +45,14 @@ class Shelf:
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Shelf:
-        taken = [self._folder / f"{self._name}{suffix}" for suffix in self._suffixes]
-        for file in (path for path in taken if path.exists()):
+        for file in (path for path in self._files() if path.exists()):
             if not self._overwrite:
                 raise exists_error(file)
             if not file.is_file():
                 raise OutputError(f"{file} is a folder: choose another --name")
         if self._name in self._entries() and not self._overwrite:
-            raise OutputError(f"{self._folder / MANIFEST} names {self._name!r} already: pass --overwrite to replace it, or "
-                              "choose another --name")
+            raise OutputError(f"{self._folder / MANIFEST} names {self._name!r} already: pass --overwrite to replace "
+                              "it, or choose another --name")
         try:
             for parent in reversed([p for p in (self._folder, *self._folder.parents) if not p.exists()]):
                 parent.mkdir()
@@ -75,19 +74,24 @@ class Shelf:
             OutputError: that can't be written.
         """
         made = sorted(self.scratch.iterdir())
-        entries = {**self._entries(), self._name: dict(entry)}
-        for file in made:
-            try:
+        entries, manifest = {**self._entries(), self._name: dict(entry)}, self.scratch / MANIFEST
+        text = json.dumps(entries, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        try:
+            # Nothing needs room on the disk any more once the first file moves; the manifest does last.
+            manifest.write_text(text, encoding="utf-8")
+            for file in (*made, manifest):
                 os.replace(file, self._folder / file.name)
-            except OSError as error:
-                raise output_error(self._folder / file.name, error) from error
-        with replaced(self._folder / MANIFEST) as manifest:
-            manifest.write(json.dumps(entries, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-        old = [f"{self._name}{suffix}" for suffix in self._suffixes
-               if (self._folder / f"{self._name}{suffix}").exists() and f"{self._name}{suffix}" not in
-               {file.name for file in made}]
+        except OSError as error:
+            raise output_error(self._folder, error) from error
+        names = {file.name for file in made}
+        old = [file.name for file in self._files() if file.exists() and file.name not in names]
         if old:
-            log.warning("%s in %s is of an earlier export: name its --format too, or delete it", ", ".join(old), self._folder)
+            log.warning("%s in %s is of an earlier export: name its --format too, or delete it", ", ".join(old),
+                        self._folder)
+
+    def _files(self) -> list[Path]:
+        """Where files of this name may lie."""
+        return [self._folder / f"{self._name}{suffix}" for suffix in self._suffixes]
 
     def _entries(self) -> dict[str, dict[str, Any]]:
         """What the manifest lists by now, as it stands there."""
@@ -96,8 +100,8 @@ class Shelf:
         try:
             return {name: dict(weights.facts) for name, weights in read_manifest(self._folder).items()}
         except RtauError as error:
-            raise OutputError(f"{self._folder / MANIFEST} is damaged ({str(error).partition(': ')[0]}): move it away, or "
-                              "choose another folder") from None
+            raise OutputError(f"{self._folder / MANIFEST} is damaged ({str(error).partition(': ')[0]}): move it away, "
+                              "or choose another folder") from None
 
 
 def _remove_if_empty(folder: Path) -> None:

@@ -1,13 +1,12 @@
 """TensorRT engines by torch-tensorrt's documented path: torch.export, dynamo.compile, save.
 
-Written to the documentation and run with neither torch-tensorrt nor a GPU yet; what comes before and after it is tested.
+Written to the documentation and run with neither torch-tensorrt nor a GPU yet; what comes before and after is tested.
 An engine fits the version of TensorRT and the kind of GPU that it was built with, so it is to be built where it runs.
 """
 
 from __future__ import annotations
 
 import copy
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,10 @@ from rtau.model import DeployedAuNet, LandmarkNet
 
 from ..cutting import pixels
 from .drift import Opened, Outputs
-from .formats import Told, output_names
-from .probe import MOST
+from .formats import Told
 
-log = logging.getLogger(__name__)
-
-#: Faces at once: the engine takes 1 to `MOST` and is fastest at this many.
-USUAL = 8
+#: Faces at once: the engine takes 1 to `MOST` and is fastest at `USUAL`.
+USUAL, MOST = 8, 64
 _NEEDS = "pip install 'rtau[tensorrt]' on a machine with an NVIDIA GPU, or leave --format tensorrt out"
 
 
@@ -92,7 +88,7 @@ def prepare(net: DeployedAuNet | LandmarkNet) -> Told:
     net = copy.deepcopy(net)
     if isinstance(net, DeployedAuNet):
         net.views = nn.ModuleList(_Half(view) for view in net.views)
-    return Told(net).eval()
+    return Told(net)
 
 
 def export_program(net: Told, size: int, device: str) -> tuple[torch.export.ExportedProgram, Tensor, dict[str, Any]]:

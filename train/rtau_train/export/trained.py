@@ -86,14 +86,14 @@ def open_trained(run: Path) -> Trained:
         saved = load_checkpoint(best)
     except RtauError as error:
         what = str(error).rpartition(": ")[0]
-        raise type(error)(f"{what}: train it again with rtau train --restart, or export it with the rtau that trained it"
-                          ) from error.__cause__
+        raise type(error)(f"{what}: train it again with rtau train --restart, or export it with the rtau that trained "
+                          "it") from error.__cause__
     recipe = _read_recipe(run)
     try:
         net = _load(saved["facts"], saved.pop("averaged"))
     except (RuntimeError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{best} holds no network that rtau {saved['rtau']} trains ({_line(error)}): give the folder of "
-                         "rtau train --run") from None
+        raise InputError(f"{best} holds no network that rtau {saved['rtau']} trains ({_line(error)}): give the folder "
+                         "of rtau train --run") from None
     if not all(torch.isfinite(value).all() for value in net.state_dict().values()):
         raise InputError(f"{best} holds weights that are no numbers: train it again with rtau train --restart")
     around = run / "environment.json"
