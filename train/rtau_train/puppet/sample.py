@@ -145,7 +145,8 @@ def _draw_others(rng: np.random.Generator, aus: list[int]) -> dict[int, float]:
 
 
 def _draw_level(rng: np.random.Generator) -> float:
-    return float(rng.uniform(0.04, 0.35) if rng.random() < 0.4 else rng.uniform(0.35, 1.0))
+    # Drawn beyond 1 and cut, so that the strongest grade is seen as often as the others.
+    return float(rng.uniform(0.04, 0.35) if rng.random() < 0.4 else min(rng.uniform(0.35, 1.15), 1.0))
 
 
 def _draw_sides(rng: np.random.Generator) -> np.ndarray:

@@ -14,7 +14,7 @@ from rtau.errors import UsageError
 
 from .cast import Cast
 from .props import draw_props
-from .puppet import FORMAT, Puppet
+from .puppet import Puppet
 from .record import record
 from .render import Renderer
 from .rig import load_rig
@@ -25,6 +25,8 @@ from .sensor import Sensor, draw_sensor, sense
 from .skin import draw_skin
 
 Look = Literal["clean", "webcam", "mixed"]
+#: Changes when the same seed gives other pictures.
+ENGINE = 3
 _PEOPLE_KEPT = 160  # in memory of each worker; about 5 MB each
 
 
@@ -61,7 +63,7 @@ class Order:
 
     def settings(self) -> dict[str, Any]:
         """What fixes the bytes, for the folder's own record."""
-        return {"people": list(self.people), "look": self.look, "supersample": self.supersample, "engine": FORMAT,
+        return {"people": list(self.people), "look": self.look, "supersample": self.supersample, "engine": ENGINE,
                 **({} if self.device == "cpu" else {"device": self.device})}
 
     @property
