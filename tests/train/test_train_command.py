@@ -100,7 +100,7 @@ def test_other_settings_are_refused_until_restarted(recipe, renders, whole, tmp_
     words = [recipe, *SHORT, f"data.unlabeled={renders}", "--run", tmp_path / "run"]
     code, said = rtau(*words, "method.co_regularization=0")
     assert code == 2 and said.count("\n") == 1 and "method.co_regularization was 3.0, now 0.0" in said
-    code, said = rtau(*words, "method.co_regularization=0", "--restart")
+    code, said = rtau(*words, "method.co_regularization=0", "loop.steps=8", "--restart")
     assert code == 0 and (tmp_path / "run" / "previous-1" / "best.pt").exists()
 
 
@@ -150,7 +150,6 @@ def test_faces_of_ones_own_need_no_recipe(own, tmp_path, caplog):
     assert data["labeled"]["faces"] + data["validation"]["faces"] == 12 and data["unlabeled"]["faces"] == 3
     code, said = rtau(*words)
     assert code == 0 and "finished" in said
-    assert rtau(*words, "--strict", "--restart")[0] == 0  # aligned already: what can't be read is known
     code, said = rtau(*words[:4], "--run", tmp_path / "strict", "--strict")
     assert code == 2 and "12.jpg" in said
 
