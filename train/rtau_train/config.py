@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import tomllib
-import types
-import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from rtau.errors import InputError, UsageError
+
+from .checked import checked
 
 
 def _demand(good: bool, name: str, value: object, wanted: str) -> None:
@@ -258,7 +258,7 @@ def build_recipe(values: dict[str, Any], changes: Sequence[str] = (), where: str
             if not isinstance(table, dict):
                 raise UsageError(f"{change!r}: {parent} is no table")
         table[last] = value
-    return _checked(Recipe, values, where)
+    return checked(Recipe, values, where)
 
 
 def change_recipe(recipe: Recipe, changes: Sequence[str]) -> Recipe:
@@ -269,48 +269,6 @@ def change_recipe(recipe: Recipe, changes: Sequence[str]) -> Recipe:
 def _given(values: dict[str, Any]) -> dict[str, Any]:
     return {key: _given(value) if isinstance(value, dict) else value for key, value in values.items()
             if value is not None}
-
-
-def _checked(kind: type, values: dict[str, Any], where: str) -> Any:
-    """A settings object from plain values, each held against its field's type."""
-    known = typing.get_type_hints(kind)
-    unknown = sorted(set(values) - set(known))
-    if unknown:
-        raise UsageError(f"{where}: unknown setting {unknown[0]!r}; known are {', '.join(sorted(known))}")
-    missing = [f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING
-               and f.default_factory is dataclasses.MISSING and f.name not in values]
-    if missing:
-        raise UsageError(f"{where}: the setting {missing[0]!r} is missing")
-    made = {name: _value(known[name], value, f"{where}: {name}", f"{where} [{name}]") for name, value in values.items()}
-    try:
-        return kind(**made)
-    except UsageError as error:
-        raise UsageError(f"{where}: {error}") from None
-
-
-def _value(kind: Any, value: Any, name: str, table: str) -> Any:
-    if dataclasses.is_dataclass(kind):
-        if not isinstance(value, dict):
-            raise UsageError(f"{name} is {value!r}, expected a table")
-        return _checked(typing.cast(type, kind), value, table)
-    if isinstance(kind, types.UnionType):
-        kind = next(k for k in typing.get_args(kind) if k is not type(None))
-    if typing.get_origin(kind) is Literal:
-        if value not in typing.get_args(kind):
-            raise UsageError(f"{name} is {value!r}, choose {' or '.join(typing.get_args(kind))}")
-        return value
-    if kind is Path and isinstance(value, str) and value:
-        return Path(value)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if typing.get_origin(kind) is tuple and isinstance(value, list) and all(isinstance(v, str) for v in value):
-        return tuple(value)
-    plain = typing.get_origin(kind) or kind
-    if not isinstance(value, plain) or (isinstance(value, bool) and plain is not bool):
-        words = {int: "a whole number", float: "a number", str: "words in quotes", bool: "true or false",
-                 dict: "a table", Path: "a path in quotes", tuple: 'a list such as ["AU01", "AU12"]'}
-        raise UsageError(f"{name} is {value!r}, expected {words[plain]}")
-    return value
 
 
 def _plain(value: Any) -> Any:
