@@ -45,6 +45,7 @@ class Look:
         bare: float32 [S, S], where creases can be drawn (`creases.SIDE`).
         solid: bool [triangles], whether nothing shines through.
         shown: bool [regions' vertices], seen from the front; region_counts: how many of each region, at least 1.
+        eyes: of the left and right eyeball the middle, cm, and the unit vector to the iris, float32 [3] each.
     """
 
     studio: np.ndarray
@@ -56,9 +57,12 @@ class Look:
     side: np.ndarray
     shown: np.ndarray
     region_counts: np.ndarray
+    eyes: tuple[tuple[np.ndarray, np.ndarray], ...]
 
     @classmethod
-    def of(cls, puppet: Puppet, *, rig: Rig, rows: np.ndarray, starts: np.ndarray) -> Look:
+    def of(cls, puppet: Puppet, *, rig: Rig, rows: np.ndarray, starts: np.ndarray,
+           eyes: list[tuple[np.ndarray, np.ndarray]]) -> Look:
+        """Look at a puppet; `rows` and `starts` are the regions' vertices, `eyes` each eyeball's and its iris'."""
         stage = rig.stage
         faces = stage.triangles[:stage.skin_triangles]
         normals = unit(smooth(vertex_normals(puppet.vertices[:stage.skin], faces), stage.neighbours, FOLD.rounds))
@@ -86,7 +90,8 @@ class Look:
         shown = (normals[rows, 2] > 0.05) & (seen[rows, 2] > depth[y, x] - NEAR_ENOUGH)
         return cls(studio(normals), reliefs, levels, bare, opaque[stage.triangles].all(1), normals[:, 2] > 0.5,
                    np.where(puppet.vertices[:stage.skin, 0] > 0, 0, 1), shown,
-                   np.maximum(np.add.reduceat(shown.astype(np.float64), starts), 1))
+                   np.maximum(np.add.reduceat(shown.astype(np.float64), starts), 1),
+                   tuple(_eye(puppet.vertices[ball], puppet.vertices[iris]) for ball, iris in eyes))
 
     def level(self, name: str, pixels_per_source_pixel: float) -> tuple[np.ndarray, float]:
         """The picture at the resolution that suits, and its scale; bilinear sampling skips pixels in finer ones."""
@@ -98,3 +103,9 @@ class Look:
         """The number of that picture in its chain."""
         halvings = np.floor(-np.log2(max(pixels_per_source_pixel, 1e-3)) + 0.4)
         return int(np.clip(halvings, 0, len(self.levels[name]) - 1))
+
+
+def _eye(ball: np.ndarray, iris: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    centre = (ball.min(0) + ball.max(0)) / 2
+    line = iris.mean(0) - centre
+    return centre, line / np.linalg.norm(line)

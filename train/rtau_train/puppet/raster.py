@@ -23,6 +23,8 @@ def _rasterise(placed, triangles, cull, depth, which, weights):
             continue
         top = max(int(np.ceil(min(y0, y1, y2))), 0)
         bottom = min(int(np.floor(max(y0, y1, y2))), height - 1)
+        if top > bottom:
+            continue
         inverse = np.float32(1.0) / area
         z0, z1, z2 = placed[a, 2], placed[b, 2] - placed[a, 2], placed[c, 2] - placed[a, 2]
         # Weights are linear in x and y: a step to the right adds a constant.

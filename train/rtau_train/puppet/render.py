@@ -39,7 +39,8 @@ class Renderer:
         regions = face_regions(rig)
         self._region_names, self.region_rows = tuple(regions), np.concatenate(list(regions.values()))
         self._region_starts = np.cumsum([0, *(len(r) for r in regions.values())])[:-1]
-        self.look = lru_cache(256)(partial(Look.of, rig=rig, rows=self.region_rows, starts=self._region_starts))
+        self.look = lru_cache(256)(partial(Look.of, rig=rig, rows=self.region_rows, starts=self._region_starts,
+                                           eyes=self._eyes))
         self.kinds = np.full(len(self.stage.vertices), SKIN, np.int8)
         for kind in (SOCKET, GUMS, TEETH, LID_INSIDE, EYE):
             self.kinds[np.unique(self.stage.triangles[self.stage.kind == kind])] = kind
@@ -206,10 +207,9 @@ class Renderer:
     def gaze(self, puppet: Puppet, head: np.ndarray, camera: Camera) -> np.ndarray:
         """Eyeballs turn about their centre; at rest the person looks into the portrait's camera."""
         lines = []
-        for ball, iris in self._eyes:
-            centre = (puppet.vertices[ball].min(0) + puppet.vertices[ball].max(0)) / 2
-            at_rest, now = puppet.vertices[iris].mean(0) - centre, head[iris].mean(0) - centre
-            lines.append(now / np.linalg.norm(now) - at_rest / np.linalg.norm(at_rest))
+        for (_, iris), (centre, at_rest) in zip(self._eyes, self.look(puppet).eyes, strict=True):
+            now = head[iris].mean(0) - centre
+            lines.append(now / np.linalg.norm(now) - at_rest)
         ahead = puppet.turn.T @ np.array([0, 0, 1.0])
         line = camera.rotation @ (ahead + np.mean(lines, 0))
         return np.array([np.arctan2(line[0], line[2]), np.arctan2(-line[1], np.hypot(line[0], line[2]))], np.float32)
