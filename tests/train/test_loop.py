@@ -246,8 +246,13 @@ def test_workers_do_not_outlive_a_training_that_is_killed(tmp_path):
     run = multiprocessing.get_context("fork").Process(
         target=train, args=(Tells(pause=0.05), settings_of(processes=True, workers=2), tmp_path))
     run.start()
-    while len(workers := [int(f.name[7:]) for f in tmp_path.glob("worker-*")]) < 2:
+    workers: list[int] = []
+    for _ in range(3000):
+        workers = [int(f.name[7:]) for f in tmp_path.glob("worker-*")]
+        if len(workers) == 2:
+            break
         time.sleep(0.02)
+    assert len(workers) == 2
     os.kill(run.pid, signal.SIGKILL)
     run.join()
     for worker in workers:

@@ -12,7 +12,7 @@ from rtau.backends import Runner, open_backend
 from rtau.crop import align
 from rtau.errors import InputError, UsageError
 from rtau.landmarks import Landmarker, region_of_points
-from rtau.store import MANIFEST, Weights, find_weights, read_manifest
+from rtau.store import Weights, find_weights, open_weights, read_manifest
 
 from ..data.faces import FaceSet, au_name
 from .bootstrap import Tell
@@ -64,7 +64,7 @@ def open_network(what: str | Path, *, backend: str = "auto", device: str = "auto
         from .trained import open_run
         return open_run(path, backend=backend, device=device, threads=threads)
     if path.suffix == ".safetensors" or path.exists():
-        weights = _beside_manifest(path)
+        weights = open_weights(path)
     elif str(what) in (known := read_manifest()):
         weights = find_weights(str(what))
     else:
@@ -140,21 +140,6 @@ def _crop(faces: FaceSet, row: int, size: int, landmarker: Landmarker | None) ->
     if landmarker is not None:
         points = landmarker(picture, region_of_points(points[0])[None]).points
     return align(picture, points, size)
-
-
-def _beside_manifest(path: Path) -> Weights:
-    """The weights in a file, by the manifest beside it."""
-    if not path.is_file():
-        raise InputError(f"no weights file {path}")
-    if path.suffix != ".safetensors":
-        raise InputError(f"{path} is no weights file: give a .safetensors file, or the folder of a training run")
-    if not (path.parent / MANIFEST).is_file():
-        raise InputError(f"{path} has no {MANIFEST} beside it, which says what it reads: copy it along")
-    found = next((w for w in read_manifest(path.parent).values() if w.path.name == path.name), None)
-    if found is None:
-        raise InputError(f"{path.parent / MANIFEST} does not name {path.name}: copy the manifest that belongs to it")
-    found.check()
-    return found
 
 
 def _reads_faces(weights: Weights) -> Weights:
