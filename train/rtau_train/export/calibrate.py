@@ -31,7 +31,7 @@ PRIOR = 0.15
 #: Least share that any grade is calibrated for.
 _LEAST = 0.005
 #: Least and largest slope of a calibration.
-_SLOPES = 0.1, 20.0
+_SLOPES = 0.1, 5.0
 _BATCH = 64
 
 #: Is told how many faces are done of how many.
