@@ -46,9 +46,9 @@ class Safetensors:
     """Plain weights, which `rtau.model.build` reads with the manifest's help."""
 
     suffix = ".safetensors"
-    #: The arithmetic is the checkpoint's: scores agree to rounding. What follows them is float32, which loses digits
-    #: where a chance is near 1.
-    tolerance = {"au": {"logits": 1e-5, "presence": 1e-3, "intensity": 5e-3},
+    #: The arithmetic is the checkpoint's: scores agree to rounding. Presence is made of chances in float32, which tells
+    #: one of 1 - 2e-6 from its neighbours by 3 % of its odds only; calibration may bring that to the middle.
+    tolerance = {"au": {"logits": 1e-5, "presence": 5e-3, "intensity": 2e-2},
                  "landmarks": {**LANDMARK_TOLERANCE, "presence": 1e-3}}
 
     def check(self) -> None:
