@@ -55,7 +55,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 CEILING, CEILING_CHANGES = "ceiling", (_NO_MV, _NO_CR)
 LABELS = ("20x20", "5%", "10%", "25%")
 #: What --tune tries on those who validate, at one size and with a seed that the study itself does not use.
-GRID = {"method.multi_view": (0.03, 0.3, 3.0), "method.co_regularization": (0.3, 1.0, 3.0, 10.0)}
+GRID = {"method.multi_view": (0.03, 0.3), "method.co_regularization": (0.3, 1.0, 3.0, 10.0)}
 TUNED_ON, TUNING_SEED = "5%", 1000
 TUNING = "tuning.json"
 
@@ -139,8 +139,8 @@ def tune(recipe: Recipe, out: Path, run: Callable[[Sequence[Order]], list[dict[s
         RtauError: a training failed.
     """
     def tried(variant: str, points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        orders = [order_of(recipe, variant, [*VARIANTS[variant], *_changes(point)], TUNED_ON, TUNING_SEED,
-                           " ".join(["tune", *_changes(point)])) for point in points]
+        orders = [replace(order_of(recipe, variant, [*VARIANTS[variant], *_changes(point)], TUNED_ON, TUNING_SEED,
+                                   " ".join(["tune", *_changes(point)])), judged="validation") for point in points]
         found = {result["order"]["name"]: result["validation"] for result in run(orders)}
         if len(found) < len(orders):
             raise RtauError("the factors can't be chosen, for a training failed: the same command tries it again")

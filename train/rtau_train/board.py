@@ -56,8 +56,8 @@ class Board:
         if isinstance(result, str):
             figures = f"failed: {result}"
         else:
-            figures = " ".join(f"{title} {result['test'][key]:.3f}" for key, title in
-                               (("auc", "AUC"), ("f1", "F1"), ("icc", "ICC")) if result["test"][key] is not None)
+            figures = " ".join(f"{title} {result['figures'][key]:.3f}" for key, title in
+                               (("auc", "AUC"), ("f1", "F1"), ("icc", "ICC")) if result["figures"][key] is not None)
             figures += f", {result['seconds']:.0f} s"
         self._say(f"{self._total - self._left.total()}/{self._total} {order.variant}, {order.labels} of the labels, "
                   f"seed {order.seed}: {figures}; {self.time_left()}")

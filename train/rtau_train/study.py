@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -49,7 +49,7 @@ FIGURES = ("auc", "f1", "f1_tuned", "icc", "mae")
 _RESULT = "result.json"
 _PRESENCE = "presence.npy"
 #: What every run needs.
-_IMPORTED = ["__main__", "rtau_train.study", "rtau_train.action_units", "rtau_train.loop",
+_IMPORTED = ["__main__", "rtau_train.study", "rtau_train.action_units", "rtau_train.loop", "torch._dynamo",
              "tensorboard.summary.writer.event_file_writer"]
 #: Seconds that a run has to save its state.
 _PATIENCE = 30
@@ -100,6 +100,7 @@ class Order:
         labels: which faces have labels, see `draw_labeled`.
         seed: of labeled faces, initial weights and order.
         recipe: of an AU network; its faces are the study's.
+        judged: the part of the bank whose figures are wanted; while something is still being chosen, not "test".
     """
 
     name: str
@@ -107,6 +108,7 @@ class Order:
     labels: str
     seed: int
     recipe: Recipe
+    judged: Literal["validation", "test"] = "test"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -114,7 +116,7 @@ class Order:
 
 
 def fulfil(order: Order, folder: Path) -> dict[str, Any]:
-    """Train as ordered, or go on, and judge the best checkpoint on those who test; writes and gives the result.
+    """Train as ordered, or go on, and judge the best checkpoint; writes and gives the result.
 
     Raises:
         RtauError: it can't be done; see `loop.train`.
@@ -126,7 +128,7 @@ def fulfil(order: Order, folder: Path) -> dict[str, Any]:
     begun, worked = time.monotonic(), time.process_time()
     bank, place = folder / "bank", folder / "runs" / order.name
     recipe = order.recipe
-    faces, validation, test = (open_part(bank, name) for name in ("train", "validation", "test"))
+    faces, validation, judged = (open_part(bank, name) for name in ("train", "validation", order.judged))
     chosen = draw_labeled(faces, order.labels, order.seed)
     labeled = faces[chosen]
     unlabeled = FaceSet.join([faces[~chosen].without_labels(), open_part(bank, "real").select(faces.names)])
@@ -143,14 +145,14 @@ def fulfil(order: Order, folder: Path) -> dict[str, Any]:
     net = TwoViewNet(AuConfig.from_dict(saved["facts"]["network"]))
     net.load_state_dict(saved["averaged"])
     tuned = tune(predict(net, validation)[0], "validation people")
-    seen, views = predict(net, test)
+    seen, views = predict(net, judged)
     figures = measure(seen, tuned.of(seen.names), np.ones((len(seen), 1), np.float32), FIGURES)
     result = {"order": order.as_dict(), "seconds": round(time.monotonic() - begun, 1),
               "cpu_seconds": round(time.process_time() - worked, 1),
               "faces": {"labeled": len(labeled), "people": len(np.unique(labeled.subject)),
                         "unlabeled": len(unlabeled)},
               "validation": {key: plain(best[key]) for key in ("step", "score", "auc", "f1", "icc")},
-              "test": {key: plain(mean_of(values, np.ones(len(values), bool))[0]) for key, values in figures.items()},
+              "figures": {key: plain(mean_of(values, np.ones(len(values), bool))[0]) for key, values in figures.items()},
               "labels": {name: {key: plain(values[column, 0]) for key, values in figures.items()}
                          for column, name in enumerate(seen.names)},
               "views": {key: plain(value) for key, value in views.items()}}
@@ -201,7 +203,7 @@ def read_result(order: Order, folder: Path) -> dict[str, Any] | None:
 
 
 def presence_of(name: str, folder: Path) -> np.ndarray:
-    """The probabilities of presence on those who test, float32 [N, C], of an order that is done. Raises InputError."""
+    """The probabilities of presence of the faces that were judged, float32 [N, C]. Raises InputError."""
     file = folder / "runs" / name / _PRESENCE
     try:
         return np.load(file, allow_pickle=False)

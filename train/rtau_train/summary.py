@@ -110,7 +110,7 @@ class Summary:
         row: Row = {"labels": size, "variant": variant, "seeds": len(runs), "labeled": runs[0]["faces"]["labeled"],
                     "people": runs[0]["faces"]["people"], "steps": runs[0]["order"]["recipe"]["loop"]["steps"],
                     "seconds": round(float(np.mean([r["seconds"] for r in runs])), 1)}
-        for group, keys in (("test", FIGURES), ("views", _VIEWS)):
+        for group, keys in (("figures", FIGURES), ("views", _VIEWS)):
             for key in keys:
                 values = np.array([r[group].get(key, np.nan) for r in runs], float)
                 row[key] = float(values.mean())
@@ -133,7 +133,7 @@ class Summary:
             yield row
 
     def _number(self, key: tuple, figure: str) -> float:
-        value = self._by[key]["test"][figure]
+        value = self._by[key]["figures"][figure]
         return np.nan if value is None else value
 
     def _resampled(self, key: tuple) -> np.ndarray:
