@@ -20,7 +20,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -211,22 +211,26 @@ def study(args: argparse.Namespace) -> int:
             raise InputError(f"{args.out / TUNING} is damaged: delete it and give --tune") from None
         recipe = change_recipe(recipe, _changes(tuned["chosen"])) if tuned else recipe
         orders = plan(recipe, args.variants, args.labels, args.seeds, args.ceiling)
-        stopped = False
+        stopped: KeyboardInterrupt | None = None
         try:
             results = [] if args.report else perform(orders, args.out, args.jobs)
-        except KeyboardInterrupt:
-            stopped = True
+        except KeyboardInterrupt as error:
+            stopped = error
         if args.report or stopped:
             results = [result for order in orders if (result := read_result(order, args.out)) is not None]
+        if results:
+            pairs = list(pairwise(args.variants))
+            ends = [("two views", args.variants[-1])] if "two views" in args.variants[:-2] else []
+            summary = Summary(results, args.out, open_part(args.out / "bank", "test"), [*pairs, *ends],
+                              people=not stopped)
+            summary.write(args.out, {"recipe": recipe.as_dict(), "tuning": tuned,
+                                     "notes": notes(recipe, tuned, args.out / "bank", args.seeds)})
+            print(f"{args.out / 'finding.md'}: {len(results)} of {len(orders)} trainings")
+        if stopped:
+            raise stopped
         if not results:
-            raise RtauError(f"no training in {args.out} is done yet: the same command without --report goes on")
-        pairs = list(zip(args.variants, args.variants[1:], strict=False))
-        ends = [("two views", args.variants[-1])] if "two views" in args.variants[:-2] else []
-        summary = Summary(results, args.out, open_part(args.out / "bank", "test"), [*pairs, *ends], people=not stopped)
-        summary.write(args.out, {"recipe": recipe.as_dict(), "tuning": tuned,
-                                 "notes": notes(recipe, tuned, args.out / "bank", args.seeds)})
-        print(f"{args.out / 'finding.md'}: {len(results)} of {len(orders)} trainings")
-    return 130 if stopped else int(len(results) < len(orders) and not args.report)
+            raise RtauError(f"no training in {args.out} is done" + (" yet: leave out --report" if args.report else ""))
+    return int(len(results) < len(orders) and not args.report)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -63,17 +63,17 @@ def words(tmp_path_factory, fixtures):
 
 @pytest.fixture(scope="module")
 def out(words):
-    """The study's folder, done after the command and all its processes were killed when the first of its runs was."""
+    """The study's folder: the command was killed with one run done and another, very long, at work; then it went on."""
     folder = Path(words[-1])
-    command = subprocess.Popen([sys.executable, str(_FILE), "--jobs", "1", *words], start_new_session=True,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    command = subprocess.Popen([sys.executable, str(_FILE), *words, "--variants", "two views", "--ceiling", "100000",
+                                "--jobs", "1"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                                env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
-    first = folder / "runs" / "two_views_50_seed_0" / "result.json"
+    first, long = (folder / "runs" / name for name in ("two_views_50_seed_0/result.json", "ceiling_100_seed_0/log.txt"))
     end = time.monotonic() + 120
-    while not first.exists() and command.poll() is None and time.monotonic() < end:
+    while not long.exists() and command.poll() is None and time.monotonic() < end:
         time.sleep(0.05)
-    command.kill()  # it alone: the process that trains must notice by itself
-    told = command.communicate()[1].decode()
+    command.kill()  # it alone: the process that trains must notice by itself, and so let go of this pipe
+    told = command.communicate(timeout=30)[1].decode()
     assert first.exists() and not (folder / "finding.md").exists(), told
     before = first.stat().st_mtime_ns
     assert bench.main(["--jobs", "1", *words]) == 0

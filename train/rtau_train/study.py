@@ -284,7 +284,7 @@ def _why(process: BaseProcess, order: Order, folder: Path) -> str:
 
 def _work(order: Order, folder: Path) -> None:
     """In the process: what it prints goes to the run's folder, its last line being the error if there is one."""
-    threading.Thread(target=_outlive_nobody, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_outlive_nobody, daemon=True).start()
     place = folder / "runs" / order.name
     place.mkdir(parents=True, exist_ok=True)
     with open(place / "output.txt", "a", encoding="utf-8", buffering=1) as output:
@@ -298,8 +298,9 @@ def _work(order: Order, folder: Path) -> None:
             sys.exit(130)
 
 
-def _outlive_nobody(parent: int) -> None:
-    """End soon after the parent, or the fork server that ends with it."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
+def _outlive_nobody() -> None:
+    """End when the study's own process does, however it ended; a fork server would live as long as its processes."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
