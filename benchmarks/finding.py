@@ -42,10 +42,11 @@ from rtau_train.data.tars import alone
 from rtau_train.figures.tables import share
 from rtau_train.parts import is_renders
 from rtau_train.progress import CountBar
-from rtau_train.study import Order, fulfil_all, read_result
+from rtau_train.study import POINTS, Order, fulfil_all, pretrain, read_result
 from rtau_train.summary import Summary, table
 
-RECIPE = Path(__file__).resolve().parents[1] / "train" / "recipes" / "finding.toml"
+_RECIPES = Path(__file__).resolve().parents[1] / "train" / "recipes"
+RECIPE, PRETRAINING = _RECIPES / "finding.toml", _RECIPES / "points.toml"
 _NO_MV, _NO_CR, _NO_GRAPH = "method.multi_view=0", "method.co_regularization=0", "model.graph=false"
 #: Each variant is the recipe with these changes, and has one thing more than the one before.
 VARIANTS: dict[str, tuple[str, ...]] = {
@@ -54,8 +55,11 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 #: Two views and the graph, with all labels: what labels in place of the method would give.
 CEILING, CEILING_CHANGES = "ceiling", (_NO_MV, _NO_CR)
 LABELS = ("20x20", "5%", "10%", "25%")
-#: What --tune tries on those who validate, at one size and with a seed that the study itself does not use.
-GRID = {"method.multi_view": (0.03, 0.3), "method.co_regularization": (0.3, 1.0, 3.0, 10.0)}
+#: What --tune tries on those who validate, one after the other, at one size and with a seed that the study itself does
+#: not use: of which variant, and which values of which settings.
+TRIED: tuple[tuple[str, dict[str, tuple[Any, ...]]], ...] = (
+    ("+ L_mv", {"method.multi_view": (0.03, 0.1, 0.3)}), ("+ L_cr", {"method.co_regularization": (0.3, 1.0, 3.0)}),
+    ("+ graph", {"graph.normalized": (False, True), "model.slope": (0.2, 1.0)}))
 TUNED_ON, TUNING_SEED = "5%", 1000
 TUNING = "tuning.json"
 
@@ -109,6 +113,14 @@ def stretch(recipe: Recipe, factor: float) -> Recipe:
                                 evaluate_every=times(loop.evaluate_every)))
 
 
+def pretraining(recipe: Recipe, threads: int) -> Recipe:
+    """How the backbones of a recipe's networks are trained before, in as many steps as it has."""
+    points, build = read_recipe(PRETRAINING), ("backbone", "size", "width", "blocks", "features")
+    long = {key: getattr(recipe.loop, key) for key in ("steps", "warmup", "evaluate_every")}
+    return replace(points, model={**points.model, **{key: recipe.model[key] for key in build if key in recipe.model}},
+                   loop=replace(points.loop, **long, device="cpu", threads=threads))
+
+
 def order_of(recipe: Recipe, variant: str, changes: Sequence[str], labels: str, seed: int, name: str = "") -> Order:
     """A training of the recipe with changes, in a folder called by what it is."""
     words = re.sub(r"\W+", "_", f"{name or variant} {labels} seed {seed}").strip("_")
@@ -125,7 +137,7 @@ def plan(recipe: Recipe, variants: Sequence[str], labels: Sequence[str], seeds: 
 
 
 def tune(recipe: Recipe, out: Path, run: Callable[[Sequence[Order]], list[dict[str, Any]]]) -> dict[str, Any]:
-    """Choose the factors of the terms, then whether to normalize the adjacency, by those who validate.
+    """Choose the factors of the terms, then the graph's adjacency and slope, by those who validate.
 
     Args:
         recipe: what is tuned.
@@ -138,18 +150,19 @@ def tune(recipe: Recipe, out: Path, run: Callable[[Sequence[Order]], list[dict[s
     Raises:
         RtauError: a training failed.
     """
-    def tried(variant: str, points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    chosen: dict[str, Any] = {}
+    rows: list[dict[str, Any]] = []
+    for variant, grid in TRIED:
+        points = [{**chosen, **dict(zip(grid, values, strict=True))} for values in product(*grid.values())]
         orders = [replace(order_of(recipe, variant, [*VARIANTS[variant], *_changes(point)], TUNED_ON, TUNING_SEED,
-                                   " ".join(["tune", *_changes(point)])), judged="validation") for point in points]
+                                   " ".join(["tune", variant, *_changes(point)])), judged="validation")
+                  for point in points]
         found = {result["order"]["name"]: result["validation"] for result in run(orders)}
         if len(found) < len(orders):
             raise RtauError("the factors can't be chosen, for a training failed: the same command tries it again")
-        return [{"variant": variant, **point, **found[order.name]} for order, point in zip(orders, points, strict=True)]
-
-    rows = tried("+ L_cr", [dict(zip(GRID, values, strict=True)) for values in product(*GRID.values())])
-    chosen = {key: max(rows, key=lambda row: row["score"])[key] for key in GRID}
-    rows += (more := tried("+ graph", [{**chosen, "graph.normalized": value} for value in (False, True)]))
-    chosen["graph.normalized"] = max(more, key=lambda row: row["score"])["graph.normalized"]
+        scores = [found[order.name] for order in orders]
+        rows += [{"variant": variant, **point, **score} for point, score in zip(points, scores, strict=True)]
+        chosen = max(zip(points, scores, strict=True), key=lambda pair: pair[1]["score"])[0]
     record = {"labels": TUNED_ON, "seed": TUNING_SEED, "steps": recipe.loop.steps, "chosen": chosen, "tried": rows}
     with replaced(out / TUNING) as file:
         file.write(json.dumps(record, indent=1) + "\n")
@@ -179,18 +192,21 @@ def notes(recipe: Recipe, tuned: dict[str, Any] | None, bank: Path, seeds: int) 
              f"{len(count['real'])} photographs and frames, without. {len(count['validation'])} renders of "
              f"{people['validation']} others choose checkpoints and thresholds, {len(count['test'])} of "
              f"{people['test']} others again are judged.")
-    networks = (f"Networks of width {model['width']} see {model['size']} px; {loop.steps} steps of {loop.batch} "
+    begin = "begin as one trained on the points of all these faces" if recipe.pretrained else "begin at random"
+    cuts = "a crop of its own" if recipe.augment.per_view else "the same crop"
+    networks = (f"Backbones {begin}; each view sees {cuts} of a face. Networks of width {model['width']} see {model['size']} px; {loop.steps} steps of {loop.batch} "
                 f"labeled and, for L_cr, {loop.unlabeled_batch or loop.batch} unlabeled faces; from step "
                 f"{method.pretrain} to {method.pretrain + method.ramp} the terms rise to λ_mv {method.multi_view:g} and "
                 f"λ_cr {method.co_regularization:g}. Adjacency {'' if recipe.graph.normalized else 'not '}normalized. "
                 f"Seeds 0 to {seeds - 1}.")
     if tuned is None:
         return [faces, "", networks]
-    head = ["variant", "λ_mv", "λ_cr", "normalized", "score", "AUC", "ICC", "step"]
-    rows = [[row["variant"], *(row[key] for key in GRID), row.get("graph.normalized", ""),
+    settings = [key for _, grid in TRIED for key in grid]
+    head = ["variant", "λ_mv", "λ_cr", "normalized", "slope", "score", "AUC", "ICC", "step"]
+    rows = [[row["variant"], *(row.get(key, "") for key in settings),
              *("-" if row[key] is None else share(row[key]) for key in ("score", "auc", "icc")), int(row["step"])]
             for row in tuned["tried"]]
-    chosen = (f"Factors and normalization were chosen by the score (AUC + ICC / 2) of those who validate, at "
+    chosen = (f"These were chosen, one row of the method after the other, by the score (AUC + ICC / 2) of those who validate, at "
               f"{tuned['labels']} of the labels with seed {tuned['seed']}:")
     return [faces, "", networks, "", chosen, "", *table(head, rows)]
 
@@ -202,6 +218,8 @@ def study(args: argparse.Namespace) -> int:
     with alone(args.out, "running a study in it"):
         if not args.report:
             prepare(args.renders, args.photos, args.out, recipe.model["size"], every=args.every, jobs=args.jobs)
+            if recipe.pretrained == POINTS:
+                pretrain(pretraining(recipe, args.jobs), args.out)
         try:
             tuned = json.loads((args.out / TUNING).read_text(encoding="utf-8"))
         except FileNotFoundError:

@@ -106,14 +106,20 @@ class Graph(nn.Module):
     """Two-layer graph convolution from initial to final classifiers, shared by the views.
 
     `W_t = A . ReLU(A . W_0 . H_0) . H_1`, A the adjacency of the labels; the ReLU may be a leaky one.
+
+    H_0 begins as a random rotation, H_1 as the way back, so that the graph begins near `A . A . W_0`. What the ReLU
+    adds to that points anywhere; between identities it would be one positive vector in all classifiers, which on
+    features of 0 and more takes long to unlearn.
     """
 
     def __init__(self, adjacency: Tensor, width: int, slope: float) -> None:
         super().__init__()
         self.slope = slope
         self.register_buffer("adjacency", adjacency)
-        self.first = nn.Parameter(torch.eye(width) + 0.02 * torch.randn(width, width))
-        self.second = nn.Parameter(torch.eye(width) + 0.02 * torch.randn(width, width))
+        rotation = nn.init.orthogonal_(torch.empty(width, width))
+        self.first = nn.Parameter(rotation)
+        # A ReLU passes (1 + slope) / 2 of what it is given, on average.
+        self.second = nn.Parameter(rotation.T * (2 / (1 + slope)))
 
     def forward(self, classifiers: Tensor) -> Tensor:
         hidden = F.leaky_relu(self.adjacency @ classifiers @ self.first, self.slope)
@@ -158,9 +164,13 @@ class TwoViewNet(nn.Module):
         return F.pad(F.softplus(self.gaps).cumsum(1), (1, 0))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scores [views, N, C] of normalized crops [N, 3, S, S]; each is the logit of presence."""
-        return torch.stack([F.linear(view(x), w[:, :-1], w[:, -1])
-                            for view, w in zip(self.views, self.final_classifiers(), strict=True)])
+        """Scores [views, N, C] of normalized crops [N, 3, S, S], or of each view's own [views, N, 3, S, S].
+
+        Each is the logit of presence.
+        """
+        crops = x if x.dim() == 5 else x.expand(len(self.views), *x.shape)
+        return torch.stack([F.linear(view(seen), w[:, :-1], w[:, -1])
+                            for view, seen, w in zip(self.views, crops, self.final_classifiers(), strict=True)])
 
 
 class DeployedAuNet(nn.Module):

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 #: Under which keys training programs keep a network within a checkpoint, averaged weights first.
 _WRAPPERS = ("averaged", "state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model")
 #: What they put before the names.
-_PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "encoder.")
+_PREFIXES = ("module.", "_orig_mod.", "model.", "view.", "trunk.", "backbone.", "encoder.")
 #: Less than this share of a network filled is another network's checkpoint.
 _ENOUGH = 0.75
 

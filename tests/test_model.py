@@ -76,6 +76,20 @@ def test_the_graph_is_the_papers_formula(slope):
     assert graph(w).detach().numpy() == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.parametrize("slope", [0.0, 0.2, 1.0])
+def test_the_graph_begins_near_its_linear_part(slope):
+    """Of a classifier that goes in much comes out, and what is added has no direction common to all networks."""
+    torch.manual_seed(0)
+    w, alike, added = torch.randn(6, 65) / 8, [], []
+    for _ in range(20):
+        out = Graph(torch.eye(6), 65, slope)(w).detach()
+        alike.append(torch.nn.functional.cosine_similarity(out, w, dim=1).mean())
+        added.append((out - w).mean(0))
+    assert torch.stack(alike).mean() > 0.6
+    typical, common = torch.stack(added).norm(dim=1).mean(), torch.stack(added).mean(0).norm()
+    assert common <= 0.5 * typical and (slope < 1 or typical < 1e-6)
+
+
 def test_the_graph_is_shared_and_one_view_can_go_without_it():
     net = small_net()
     assert len([name for name, _ in net.named_parameters() if name.startswith("graph.")]) == 2

@@ -89,6 +89,20 @@ def test_unlabeled_faces_come_once_pre_training_is_over():
     assert len(whole(task_of("method.co_regularization=0"), 9)) == 16
 
 
+def test_each_view_can_see_a_crop_of_its_own():
+    task = task_of("augment.per_view=true")
+    batch, same = whole(task, 9), whole(task_of(), 9)
+    assert batch["pixels"].shape == (32, 2, 32, 32, 3) and same["pixels"].shape == (32, 32, 32, 3)
+    first, second = batch["pixels"].unbind(1)
+    assert torch.equal(first, same["pixels"]) and not torch.equal(first, second)
+    net = task.model.eval()
+    scores = net(torch.stack([normalize(pixels(first)), normalize(pixels(second))]))
+    assert torch.equal(scores[0], net(normalize(pixels(first)))[0])
+    assert torch.equal(scores[1], net(normalize(pixels(second)))[1])
+    terms = task.loss(net, batch)
+    assert torch.equal(terms["co_regularization"], co_regularization(scores))
+
+
 def test_without_alteration_a_crop_is_that_of_run_time():
     faces = make_faces(3)
     still = AugmentSettings(0, 0, 0, 0)

@@ -10,7 +10,7 @@ from rtau_train.data.people import part_of
 from rtau_train.data.points import along
 from rtau_train.evaluate import auc, f1, icc31, platt
 from rtau_train.graph import adjacency, dependency
-from rtau_train.landmarks import MIRROR
+from rtau_train.cutting import MIRROR
 from rtau_train.puppet.labels import intensities
 from rtau_train.puppet.sample import AUS, OTHERS, RECIPES, draw
 

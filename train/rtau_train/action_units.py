@@ -7,14 +7,12 @@ Unit Recognition (NeurIPS 2019). Each of its terms can be switched off in a reci
 
 from __future__ import annotations
 
-import logging
 import math
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rtau.errors import InputError
 from rtau.model import AuConfig, TwoViewNet, normalize
 from rtau.pretrained import load_pretrained
 
@@ -22,6 +20,7 @@ from .batches import Batch, Share
 from .config import Recipe
 from .cutting import crops_of, cut, pixels
 from .data.faces import FaceSet
+from .drawing import draw, readable
 from .evaluate import auc, f1, icc31
 from .graph import adjacency, load_prior
 from .losses import co_regularization, multi_view, supervised
@@ -29,12 +28,8 @@ from .parts import Parts, open_parts
 from .schedule import ramp
 from .views import agreement, classifier_cosine, linear_cka
 
-log = logging.getLogger(__name__)
-
 #: Streams of chance: labeled and unlabeled faces are drawn apart.
 _LABELED, _UNLABELED = 0, 1
-#: Faces in a row that may be unreadable before the corpus is to blame.
-_TRIES = 20
 #: Faces on which the views' features are compared.
 _COMPARED = 512
 
@@ -107,24 +102,14 @@ class AuTask:
 
     def _draw(self, faces: FaceSet, stream: int, count: int, share: Share) -> tuple[np.ndarray, list[int], list[str]]:
         """Crops of a share's rows, which faces they are, and sources of those that could not be read."""
-        size, rows = self.config.size, share.rows(count)
-        crops, picks, failed = np.empty((len(rows), size, size, 3), np.uint8), [], []
-        for place, row in enumerate(rows):
-            rng, pick = share.rng(row, stream), share.pick(row, count, len(faces), stream)
-            for _ in range(_TRIES):
-                try:
-                    image = faces.pictures[pick]
-                    break
-                except InputError:
-                    if self.recipe.loop.strict:
-                        raise
-                    failed.append(str(faces.source[pick]))
-                    pick = int(rng.integers(len(faces)))
-            else:
-                raise InputError(f"{_TRIES} faces in a row can't be read, {failed[-1]} the last: look at the corpus")
-            crops[place] = cut(image, faces.points[pick], size, rng, self.recipe.augment)
-            picks.append(pick)
-        return crops, picks, failed
+        size, altered, strict = self.config.size, self.recipe.augment, self.recipe.loop.strict
+        drawn, failed = draw(faces, share, count, stream, strict=strict)
+        own = (self.config.views,) if altered.per_view else ()
+        crops = np.empty((len(drawn), *own, size, size, 3), np.uint8)
+        for place, (pick, image, rng) in enumerate(drawn):
+            for crop in crops[place] if own else crops[place, None]:
+                crop[:] = cut(image, faces.points[pick], size, rng, altered)
+        return crops, [face.pick for face in drawn], failed
 
     # -- loss --------------------------------------------------------------------------------
 
@@ -139,7 +124,7 @@ class AuTask:
     def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The terms of the method; those of two views only where there are two."""
         assert isinstance(model, TwoViewNet)
-        scores = model(normalize(pixels(batch["pixels"]))).float()
+        scores = model(self._seen(batch["pixels"])).float()
         weight = None if self.positive_weight is None else self.positive_weight.to(scores.device)
         terms = {"supervised": supervised(scores, model.thresholds().float(), batch["labels"], batch["intensity"],
                                           weight)}
@@ -153,6 +138,12 @@ class AuTask:
         # What is masked counts as agreeing: the mean is over all, as the batch's weights say.
         terms["co_regularization"] = co_regularization(scores, mask) * (mask.sum() / counted.sum().clamp(min=1))
         return terms
+
+    def _seen(self, crops: Tensor) -> Tensor:
+        """What the network takes, of crops [N, S, S, 3] or of each view's own [N, views, S, S, 3]."""
+        if crops.dim() == 4:
+            return normalize(pixels(crops))
+        return torch.stack([normalize(pixels(own)) for own in crops.unbind(1)])
 
     def _sure(self, scores: Tensor) -> Tensor:
         """Where either view is sure enough of presence or of absence: bool [N, C]."""
@@ -207,18 +198,9 @@ class AuTask:
         """Crops of the validation faces that can be read, and which these are; cut once."""
         if self._checked is None:
             faces, crops, rows = self.parts.validation, [], []
-            for row in range(len(faces)):
-                try:
-                    image = faces.pictures[row]
-                except InputError as error:
-                    if self.recipe.loop.strict:
-                        raise
-                    log.warning("left out of the validation: %s", error)
-                    continue
+            for row, image in readable(faces, strict=self.recipe.loop.strict):
                 crops.append(crops_of([image], faces.points[row:row + 1], self.config.size, seed=row)[0])
                 rows.append(row)
-            if not rows:
-                raise InputError("no validation face can be read")
             self._checked = np.stack(crops), np.array(rows)
         return self._checked
 

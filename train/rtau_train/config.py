@@ -152,12 +152,15 @@ class AugmentSettings:
         nudge: turn, size and place of the crop.
         degrade: light, colour, occlusion, blur, noise, compression.
         flip: share of crops that are mirrored.
+        per_view: whether each view sees a crop of its own of every face, altered by other chance; in the paper both
+            see the same.
     """
 
     misplace: float = 1.0
     nudge: float = 1.0
     degrade: float = 1.0
     flip: float = 0.5
+    per_view: bool = False
 
     def __post_init__(self) -> None:
         for name in ("misplace", "nudge"):
@@ -188,19 +191,21 @@ class Recipe:
     """One network's training.
 
     Attributes:
-        task: "au" or "landmarks".
+        task: "au"; "points", which gives an AU network's backbone something to begin with; or "landmarks".
         renders, faces: folders that `rtau data render` and `rtau data fetch` filled, for the landmark network;
-            an AU network takes `renders` where `data.labeled` is not given.
+            the others take `renders` where `data.labeled` is not given.
         most_per_person: pictures of each person to read, all when None.
-        pretrained: weights for each view's backbone to begin with, see `rtau.backbones.load_pretrained`.
+        pretrained: weights for each view's backbone to begin with, such as `best.pt` of a run of the task "points",
+            see `rtau.backbones.load_pretrained`.
         init: a checkpoint of the same network to begin with.
         model: arguments of the network's config.
         options: what only the landmark task understands.
-        data, method, augment, graph: see the classes; of an AU network.
+        data, augment: see the classes; of an AU network and of "points".
+        method, graph: see the classes; of an AU network.
         loop: see `LoopSettings`.
     """
 
-    task: Literal["au", "landmarks"]
+    task: Literal["au", "points", "landmarks"]
     renders: Path | None = None
     faces: Path | None = None
     most_per_person: int | None = None

@@ -70,7 +70,7 @@ def open_unaligned(recipe: Recipe) -> Callable[[Path, Any], Any]:
 
 def _raw(recipe: Recipe) -> dict[str, tuple[Path, str]]:
     """Path and kind of each corpus that is not ready, by what it is for."""
-    if recipe.task != "au":
+    if recipe.task == "landmarks":
         return {}
     data = recipe.data
     corpora = {"labeled": (data.labeled, data.kind), "validation": (data.validation, data.kind),

@@ -8,20 +8,39 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rtau.crop import similarity, warp
+from rtau.crop import apply, similarity, warp
 
 from .config import AugmentSettings
 from .data.augment import degrade
+
+#: Multi-PIE points under a left-right mirror.
+MIRROR = np.array([
+    *range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31,
+    45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40, 54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55,
+    64, 63, 62, 61, 60, 67, 66, 65])
 
 
 def cut(image: np.ndarray, points: np.ndarray, size: int, rng: np.random.Generator, settings: AugmentSettings
         ) -> np.ndarray:
     """One training crop uint8 [S, S, 3] of a picture (RGB) by its points [68, 2], altered as the settings say."""
-    matrix = similarity(misplace(points, rng, settings.misplace)[None], size)[0]
-    crop = warp(image, nudge(matrix, size, rng, settings.nudge), size)
+    return cut_with_points(image, points, size, rng, settings)[0]
+
+
+def cut_with_points(image: np.ndarray, points: np.ndarray, size: int, rng: np.random.Generator,
+                    settings: AugmentSettings) -> tuple[np.ndarray, np.ndarray]:
+    """The same, and where the points lie in it, pixels [68, 2]."""
+    matrix = nudge(similarity(misplace(points, rng, settings.misplace)[None], size)[0], size, rng, settings.nudge)
+    crop, placed = warp(image, matrix, size), apply(matrix, points)
     if settings.degrade:
         crop = degrade(crop, rng, settings.degrade)
-    return crop[:, ::-1] if rng.random() < settings.flip else crop
+    return mirror(crop, placed) if rng.random() < settings.flip else (crop, placed)
+
+
+def mirror(crop: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A crop [S, S, 3] and its points [68, 2], left and right changed over."""
+    placed = points[MIRROR]
+    placed[:, 0] = crop.shape[1] - 1 - placed[:, 0]
+    return crop[:, ::-1], placed
 
 
 def crops_of(images: Iterable[np.ndarray], points: Iterable[np.ndarray], size: int, seed: int) -> np.ndarray:

@@ -15,17 +15,11 @@ from rtau.model import LandmarkConfig, LandmarkNet
 
 from .batches import Batch, Share
 from .config import Recipe
-from .cutting import pixels
+from .cutting import mirror, pixels
 from .data.augment import degrade
 from .data.portraits import load_portraits, read_rgb
 from .data.shards import load_shards
 from .parts import digest
-
-#: Multi-PIE points under a left-right mirror.
-MIRROR = np.array([
-    *range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31,
-    45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40, 54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55,
-    64, 63, 62, 61, 60, 67, 66, 65])
 
 #: How much a point's error counts: eyes and mouth carry the AUs, the jaw line is vague.
 _WEIGHT = np.ones(68, np.float32)
@@ -100,8 +94,7 @@ class LandmarkTask:
             crop, placed = degrade(warp(image, matrix, size), rng), apply(matrix, marks)
             angles = angles - np.array([0, 0, region[3]], np.float32)
             if rng.random() < 0.5:
-                crop, placed = crop[:, ::-1], placed[MIRROR]
-                placed[:, 0] = size - 1 - placed[:, 0]
+                crop, placed = mirror(crop, placed)
                 angles = angles * np.array([-1, 1, -1], np.float32)
             crops[place], points[place], pose[place] = crop, placed, angles
         tensors = {"pixels": crops, "points": points, "pose": pose, "face": face, "posed": posed}

@@ -64,8 +64,11 @@ def open_task(recipe: Recipe, changes: Sequence[str] | None = None) -> tuple[Rec
                              "rtau data fetch") from None
     from .action_units import AuTask
     from .parts import open_parts
+    from .points import PointsTask
     from .suggest import suggest
     parts = open_parts(recipe)
+    if recipe.task == "points":
+        return recipe, PointsTask(recipe, parts)
     if changes is not None:
         recipe = suggest(recipe, parts, changes)
     return recipe, AuTask(recipe, parts)

@@ -3,6 +3,7 @@
 A study's folder holds
 
     bank/         the faces, see `bank`: parts "train", "validation", "test" and "real", photographs without labels
+    points/       the run's folder of what all backbones begin with, see `pretrain`
     runs/NAME/    the run's folder, see `run_folder`, with `result.json` and `presence.npy` once it is done
 
 Who validates or tests never takes part in a training, with labels or without.
@@ -19,7 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -46,6 +47,8 @@ from .views import agreement, classifier_cosine, linear_cka
 
 #: Figures of a result, see `figures.measures`.
 FIGURES = ("auc", "f1", "f1_tuned", "icc", "mae")
+#: What `pretrain` gives a study's networks to begin with.
+POINTS = Path("points/best.pt")
 _RESULT = "result.json"
 _PRESENCE = "presence.npy"
 #: What every run needs.
@@ -87,6 +90,28 @@ def draw_labeled(faces: FaceSet, labels: str, seed: int) -> np.ndarray:
     return chosen
 
 
+def pretrain(recipe: Recipe, folder: Path) -> None:
+    """Train what all backbones of a study begin with, on all its faces and none of their labels; or go on with it.
+
+    Args:
+        recipe: of the task "points"; its faces are the study's.
+        folder: the study's, with its bank; gets `POINTS`.
+
+    Raises:
+        RtauError: it can't be done; see `loop.train`.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the state is saved first.
+    """
+    from .loop import train
+    from .points import PointsTask
+
+    faces, validation, real = (open_part(folder / "bank", name) for name in ("train", "validation", "real"))
+    parts = Parts(faces.without_labels(), validation, real.select(faces.names))
+    for part in (faces, real):
+        check_training(part)
+    torch.manual_seed(recipe.loop.seed)
+    train(PointsTask(recipe, parts), recipe.loop, (folder / POINTS).parent, config=recipe.as_dict(), shown=True)
+
+
 # -- one run ---------------------------------------------------------------------------------
 
 
@@ -99,7 +124,7 @@ class Order:
         variant: what is varied, for people to read.
         labels: which faces have labels, see `draw_labeled`.
         seed: of labeled faces, initial weights and order.
-        recipe: of an AU network; its faces are the study's.
+        recipe: of an AU network; its faces are the study's, and what it begins with is relative to the study's folder.
         judged: the part of the bank whose figures are wanted; while something is still being chosen, not "test".
     """
 
@@ -128,6 +153,8 @@ def fulfil(order: Order, folder: Path) -> dict[str, Any]:
     begun, worked = time.monotonic(), time.process_time()
     bank, place = folder / "bank", folder / "runs" / order.name
     recipe = order.recipe
+    if recipe.pretrained is not None:
+        recipe = replace(recipe, pretrained=folder / recipe.pretrained)
     faces, validation, judged = (open_part(bank, name) for name in ("train", "validation", order.judged))
     chosen = draw_labeled(faces, order.labels, order.seed)
     labeled = faces[chosen]
