@@ -221,8 +221,9 @@ def _draw_landmarks(pen: Pen, scores: Scores, face: int) -> None:
     span = float(np.ptp(points[:, 0]))
     line = max(1, round(span / 260))
     strongest: dict[str, tuple[float, Colour]] = {}
+    strength = scores.strength[face]
     for c, au in enumerate(scores.aus):
-        unit, level = BY_NUMBER.get(au), float(scores.intensity[face, c])
+        unit, level = BY_NUMBER.get(au), 5 * float(strength[c])
         if unit and scores.present[face, c] and level > strongest.get(unit.region, (0.0, _WHITE))[0]:
             strongest[unit.region] = level, unit.colour
     for first, last, closed, regions in _CONTOURS:
@@ -254,11 +255,12 @@ def _draw_panel(pen: Pen, scores: Scores, face: int, rect: Rect, layout: _Layout
     bar_left = bar_right - max(16, pen.px(layout.bar))
     letter = x1 - text_size("B", pen.font, True)[0]
     half = max(2, round(row * 0.29))
+    strength, graded = scores.strength[face], scores.graded
     for c in _shown(scores, face, layout.rows):
         middle += row
-        au, value = scores.aus[c], float(scores.intensity[face, c])
+        au, value = scores.aus[c], float(strength[c])
         colour = BY_NUMBER[au].colour if au in BY_NUMBER else _GREY
-        known = bool(scores.assessable[face, c]) and value == value
+        known = value == value
         present = known and bool(scores.present[face, c])
         bar = (bar_left, middle - half, bar_right, middle + half + 1)
         if present:
@@ -277,8 +279,12 @@ def _draw_panel(pen: Pen, scores: Scores, face: int, rect: Rect, layout: _Layout
             continue
         pen.fill(bar, _TRACK)
         length = bar_right - bar_left
-        end = bar_left + round(length * min(max(value, 0.0), 5.0) / 5)
+        end = bar_left + round(length * min(max(value, 0.0), 1.0))
         pen.fill((bar_left, bar[1], end, bar[3]), colour if present else _mix(colour, (90, 94, 102), 0.42))
+        if not graded:
+            pen.text(f"{100 * value:.0f}%", x1, middle, _WHITE if present else _GREY, right=True)
+            continue
+        value *= 5
         # One notch for each FACS grade, A to E.
         for grade in range(1, 5):
             x = bar_left + round(length * grade / 5)
@@ -292,7 +298,7 @@ def _shown(scores: Scores, face: int, rows: int) -> list[int]:
     columns = list(range(len(scores.aus)))
     if not rows or rows >= len(columns):
         return columns
-    strength = np.where(scores.assessable[face], np.nan_to_num(scores.intensity[face]) + 5 * scores.present[face], -1)
+    strength = np.where(scores.assessable[face], np.nan_to_num(scores.strength[face]) + scores.present[face], -1)
     return sorted(np.argsort(-strength, kind="stable")[:rows].tolist())
 
 

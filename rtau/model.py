@@ -209,9 +209,11 @@ class DeployedAuNet(nn.Module):
         return torch.stack([head(view(x)) for view, head in zip(self.views, self.heads, strict=True)])
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        agreed = torch.sigmoid(self.scores(pixels).unsqueeze(-1) - self.thresholds).mean(0).clamp(1e-6, 1 - 1e-6)
+        logits = self.scores(pixels).unsqueeze(-1) - self.thresholds
+        # Both chances are taken from the logits: 1 - p has few digits left where p is nearly 1.
+        reached, missed = (torch.sigmoid(x).mean(0).clamp(min=1e-6) for x in (logits, -logits))
         slope, shift = self.calibration[0], self.calibration[1]
-        grades = torch.sigmoid(torch.log(agreed / (1 - agreed)) * slope + shift)
+        grades = torch.sigmoid(torch.log(reached / missed) * slope + shift)
         presence = grades[..., 0]
         if self.config.grades == 1:
             return presence, torch.full_like(presence, float("nan"))

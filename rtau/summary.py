@@ -18,16 +18,18 @@ class AuSummary:
 
     Attributes:
         au: its number.
-        peak: highest intensity, 0..5; NaN if it could never be judged.
-        peak_time: seconds, when that was; NaN likewise.
+        peak: highest intensity, 0..5; NaN if it could never be judged, or the network tells presence alone.
+        chance: highest probability of presence, 0..1; NaN if it could never be judged.
+        peak_time: seconds, when the peak was, or without intensities the highest probability; NaN likewise.
         peak_input: file of that frame, as `Frame.input`.
-        mean: mean intensity over the judged face pictures, 0..5; NaN likewise.
-        present: share of the judged face pictures in which it was present, 0..1; NaN likewise.
+        mean: mean intensity over the judged face pictures, 0..5; NaN as the peak.
+        present: share of the judged face pictures in which it was present, 0..1; NaN if there are none.
         judged: how many face pictures allowed a judgement.
     """
 
     au: int
     peak: float
+    chance: float
     peak_time: float
     peak_input: str
     mean: float
@@ -60,7 +62,8 @@ class Summary:
             n = len(scores.aus)
             self._aus = scores.aus
             self._judged, self._present = np.zeros(n, np.int64), np.zeros(n, np.int64)
-            self._sum, self._peak = np.zeros(n), np.full(n, -1.0)
+            # Highest of what bars show, which says when, and of both that it may be.
+            self._sum, self._highest, self._peak, self._chance = np.zeros(n), *np.full((3, n), -1.0)
             self._when: list[tuple[float, str]] = [(float("nan"), "")] * n
         self.frames += 1
         self.frames_with_face += len(scores) > 0
@@ -69,23 +72,33 @@ class Summary:
             return
         if len(self._ids) < _MOST_FACES:
             self._ids.update(scores.faces.ids.tolist())
-        known = scores.assessable & ~np.isnan(scores.intensity)
-        intensity = np.where(known, scores.intensity, 0.0)
+        strength = scores.strength
+        known = ~np.isnan(strength)
         self._judged += known.sum(0)
         self._present += (scores.present & known).sum(0)
-        self._sum += intensity.sum(0)
-        highest = np.where(known, intensity, -1.0).max(0)
-        for column in np.flatnonzero(highest > self._peak):
-            self._peak[column] = highest[column]
+        # Without intensities these sums are NaN, and stay so.
+        self._sum += np.where(known, scores.intensity, 0.0).sum(0)
+        for kept, values in ((self._peak, scores.intensity), (self._chance, scores.presence)):
+            np.maximum(kept, np.where(known, values, -1.0).max(0), out=kept)
+        highest = np.where(known, strength, -1.0).max(0)
+        for column in np.flatnonzero(highest > self._highest):
+            self._highest[column] = highest[column]
             self._when[column] = frame.time, frame.input
 
     def strongest(self, count: int | None = None) -> list[AuSummary]:
-        """The AUs by their peak, highest first; those never judged come last."""
+        """The AUs by their peak, or their highest probability; the highest first, those never judged last."""
         nan = float("nan")
         found = []
         for i, au in enumerate(self._aus):
             n = int(self._judged[i])
-            found.append(AuSummary(au, float(self._peak[i]) if n else nan, *self._when[i],
-                                   float(self._sum[i]) / n if n else nan, int(self._present[i]) / n if n else nan, n))
-        found.sort(key=lambda one: (-one.peak, -one.mean) if one.judged else (1.0, 0.0))
+            found.append(AuSummary(au, float(self._peak[i]) if n else nan, float(self._chance[i]) if n else nan,
+                                   *self._when[i], float(self._sum[i]) / n if n else nan,
+                                   int(self._present[i]) / n if n else nan, n))
+        found.sort(key=_rank)
         return found[:count]
+
+
+def _rank(one: AuSummary) -> tuple[float, float]:
+    if not one.judged:
+        return 1.0, 0.0
+    return (-one.chance, -one.present) if np.isnan(one.peak) else (-one.peak, -one.mean)

@@ -100,7 +100,8 @@ class Scores:
         aus: AU numbers of the C columns.
         faces: the N faces these belong to.
         presence: float32 [N, C], probability 0..1 that the AU is there; NaN where not assessable.
-        intensity: float32 [N, C], 0..5 (FACS A = 1 .. E = 5); NaN where not assessable.
+        intensity: float32 [N, C], 0..5 (FACS A = 1 .. E = 5); NaN where not assessable, and everywhere where the
+            network tells presence alone.
         present: bool [N, C], the yes or no of `presence` (with hysteresis over time when smoothed);
             False where not assessable.
         assessable: bool [N, C], whether the picture allows a judgement.
@@ -125,6 +126,17 @@ class Scores:
 
     def __len__(self) -> int:
         return len(self.faces)
+
+    @property
+    def graded(self) -> bool:
+        """Whether there are intensities; else the network tells presence alone. True where nothing can be judged."""
+        judged = self.assessable & ~np.isnan(self.presence)
+        return not judged.any() or not np.isnan(self.intensity[judged]).all()
+
+    @property
+    def strength(self) -> np.ndarray:
+        """How long to draw a bar, float32 [N, C], 0..1: intensity / 5, or presence alone; NaN where not assessable."""
+        return np.where(self.assessable, self.intensity / 5 if self.graded else self.presence, np.nan)
 
     @classmethod
     def none(cls, aus: tuple[int, ...]) -> Scores:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -276,3 +277,15 @@ def test_window_without_a_screen_is_one_line(monkeypatch: pytest.MonkeyPatch) ->
                                              ((1080, 1920), (450, 800)), ((320, 240), (640, 480))])
 def test_window_fits_the_screen(size: tuple[int, int], shown: tuple[int, int]) -> None:
     assert shown_size(size) == shown
+
+
+def test_presence_alone_is_drawn_as_bars_and_percentages() -> None:
+    """With a probability of .6 the bars are as long as at intensity 3, without the notches of the grades."""
+    graded = scores_at((90, 60, 150, 140), intensity=3.0)
+    alone = replace(graded, intensity=np.full_like(graded.intensity, np.nan))
+    before = picture(960, 720)
+    bars, same = draw_overlay(before, alone, landmarks=False), draw_overlay(before, graded, landmarks=False)
+    unknown = draw_overlay(before, scores_at((90, 60, 150, 140), assessable=False), landmarks=False)
+    different = changed(same, bars)
+    assert different.any() and different.mean() < 0.2 * changed(before, same).mean()
+    assert changed(unknown, bars).mean() > 2 * different.mean()

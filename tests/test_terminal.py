@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -156,6 +157,34 @@ def test_summary_counts_only_what_was_judged() -> None:
     assert by_au[4].judged == 0 and np.isnan(by_au[4].peak)
     assert summary.strongest()[0].au == 12 and summary.strongest()[-1].au == 4
     assert len(summary.strongest(3)) == 3
+
+
+def presence_alone(seed: int = 0) -> Scores:
+    """One face as a network sees it that tells no intensities; AU12 is 64 % sure."""
+    scores = make_scores(1, seed=seed)
+    return replace(scores, intensity=np.full_like(scores.intensity, np.nan))
+
+
+def test_presence_alone_has_bars_percentages_and_a_summary() -> None:
+    scores = presence_alone()
+    assert not scores.graded and make_scores(1).graded and Scores.none(AUS).graded
+    shown = dashboard(FRAME, scores, STATUS, width=100, height=24).plain.splitlines()
+    rows = {line.split()[0]: line for line in shown if line.startswith("AU")}
+    assert rows["AU12"].split()[-1] == "64%" and rows["AU04"].split()[-1] == "n/a"
+    bar = rows["AU12"].count("━") / (rows["AU12"].count("━") + rows["AU12"].count("─"))
+    assert bar == pytest.approx(0.64, abs=0.05) and "nan" not in "".join(shown).lower()
+    assert "AU12 64%" in plain_line(FRAME, scores)
+    summary = Summary()
+    for i in range(3):
+        summary.add(Frame(FRAME.image, float(i), i), presence_alone(seed=i))
+    best = summary.strongest()[0]
+    assert best.au == 12 and best.chance == pytest.approx(0.64) and best.present == 1 and best.judged == 3
+    assert np.isnan(best.peak) and np.isnan(best.mean) and best.peak_time == 0.0
+    assert [one.au for one in summary.strongest()][-1] == 4
+    console = Console(record=True, file=io.StringIO(), width=100)
+    console.print(strongest_table(summary))
+    (line,) = [line for line in console.export_text().splitlines() if "AU12" in line]
+    assert line.split()[-5:] == ["64%", "0.0", "s", "100", "%"]
 
 
 @pytest.mark.parametrize("width", [60, 100, 200])

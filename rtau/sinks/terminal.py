@@ -117,8 +117,8 @@ def plain_line(frame: Frame, scores: Scores, status: Status | None = None) -> st
         parts.append(f"{status.fps:5.1f} fps")
     parts.append(_count(len(scores)))
     for row in range(len(scores)):
-        order = np.argsort(-np.nan_to_num(scores.intensity[row]), kind="stable")
-        words = [f"AU{scores.aus[c]:02d} {_value(scores.intensity[row, c])}".rstrip()
+        order = np.argsort(-np.nan_to_num(scores.strength[row]), kind="stable")
+        words = [f"AU{scores.aus[c]:02d} {_reading(scores, row, c)}".rstrip()
                  for c in order if scores.present[row, c]][:5]
         if not scores.assessable[row].any():
             words = ["n/a"]
@@ -240,8 +240,8 @@ def _title(text: Text, scores: Scores, row: int, width: int) -> None:
 
 
 def _au_row(text: Text, scores: Scores, row: int, c: int, column: _Column, ascii_only: bool) -> None:
-    au, value, chance = scores.aus[c], float(scores.intensity[row, c]), float(scores.presence[row, c])
-    known = bool(scores.assessable[row, c]) and value == value
+    au, strength, chance = scores.aus[c], float(scores.strength[row, c]), float(scores.presence[row, c])
+    known = strength == strength
     present = known and bool(scores.present[row, c])
     words = _BOLD if present else _PLAIN if known else _DIM
     unit = BY_NUMBER.get(au)
@@ -253,13 +253,14 @@ def _au_row(text: Text, scores: Scores, row: int, c: int, column: _Column, ascii
             name = name[:column.name - 1] + ("." if ascii_only else "…")
         text.append(f"{name:<{column.name}} ", words)
     full, half, track = ("=", "-", ".") if ascii_only else ("━", "╸", "─")
-    halves = round(2 * column.bar * min(max(value, 0.0), 5.0) / 5) if known else 0
+    halves = round(2 * column.bar * min(max(strength, 0.0), 1.0)) if known else 0
     filled = full * (halves // 2) + half * (halves % 2)
     text.append(filled, _rgb(colour) if present else _rgb(tuple(round(v * 0.5 + 35) for v in colour)))
     text.append((track if known else " ") * (column.bar - len(filled)), _TRACK)
-    text.append(f" {_value(value if known else math.nan)}".ljust(_VALUE), words)
+    text.append(f" {_reading(scores, row, c)}".ljust(_VALUE), words)
     if column.probability:
-        text.append(f"{f'{100 * chance:.0f}%' if known and chance == chance else '':>{column.probability}}",
+        told = known and scores.graded and chance == chance
+        text.append(f"{f'{100 * chance:.0f}%' if told else '':>{column.probability}}",
                     _PLAIN if present else _DIM)
 
 
@@ -272,8 +273,15 @@ def _strongest_columns(scores: Scores, faces: list[int], count: int) -> list[int
     """The `count` AUs that are strongest on any of the faces, in FACS order."""
     if count >= len(scores.aus):
         return list(range(len(scores.aus)))
-    strength = (np.nan_to_num(scores.intensity[faces]) + 5 * scores.present[faces]).max(0)
+    strength = (np.nan_to_num(scores.strength[faces]) + scores.present[faces]).max(0)
     return sorted(np.argsort(-strength, kind="stable")[:count].tolist())
+
+
+def _reading(scores: Scores, row: int, c: int) -> str:
+    """Intensity and its letter, or the probability where a network tells presence alone."""
+    if scores.graded or not scores.assessable[row, c]:
+        return _value(float(scores.intensity[row, c]))
+    return f"{100 * float(scores.presence[row, c]):.0f}%"
 
 
 def _value(intensity: float) -> str:
@@ -305,7 +313,10 @@ def strongest_table(summary: Summary, *, top: int = 8) -> Table:
         unit = BY_NUMBER.get(one.au)
         code = Text(f"AU{one.au:02d}", _rgb(unit.colour, bold=True) if unit else _BOLD)
         name = unit.name if unit else ""
-        if one.judged:
+        if one.judged and math.isnan(one.peak):
+            table.add_row(code, name, f"{100 * one.chance:.0f}%", f"{one.peak_time:.1f} s", "",
+                          f"{100 * one.present:.0f} %")
+        elif one.judged:
             table.add_row(code, name, f"{_value(one.peak):<5}", f"{one.peak_time:.1f} s",
                           f"{one.mean:.2f}", f"{100 * one.present:.0f} %")
         else:

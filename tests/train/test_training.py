@@ -114,6 +114,30 @@ def test_platt_makes_scores_honest():
     assert rarer.mean() < 0.35
 
 
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
+def test_platt_finds_the_same_on_any_scale(scale):
+    rng = np.random.default_rng(0)
+    logit = rng.normal(0, 2, 5000)
+    truth = rng.random(5000) < 1 / (1 + np.exp(1 - logit))
+    slope, shift = platt(logit, truth, slopes=(0, np.inf))
+    scaled, same = platt(scale * logit + 7 * scale, truth, slopes=(0, np.inf))
+    assert scaled * scale == pytest.approx(slope, rel=1e-4)
+    assert same + 7 * scale * scaled == pytest.approx(shift, abs=1e-3)
+
+
+@pytest.mark.parametrize("prior", [None, 0.1])
+@pytest.mark.parametrize(("turn", "held"), [(-1.0, 0.1), (0.05, 5.0)])
+def test_a_slope_that_is_held_leaves_the_share_right(turn, held, prior):
+    """Scores that say the opposite, and scores on so small a scale that the best slope would be huge."""
+    rng = np.random.default_rng(0)
+    logit = rng.normal(0, 2, 4000)
+    truth = rng.random(4000) < 1 / (1 + np.exp(1 - logit))
+    slope, shift = platt(turn * logit, truth, prior, (0.1, 5.0))
+    chance = 1 / (1 + np.exp(-slope * turn * logit - shift))
+    weight = np.ones(4000) / 4000 if prior is None else np.where(truth, prior / truth.sum(), (1 - prior) / (~truth).sum())
+    assert slope == held and (weight * chance).sum() == pytest.approx(prior or truth.mean(), abs=2e-3)
+
+
 def test_nobody_tests_and_trains():
     from rtau_train.data.people import _listed
     parts = list(_listed().values())

@@ -7,9 +7,12 @@ resamples at once, which a bootstrap wants. Without it every face counts once. T
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
+from scipy.optimize import brentq
+from scipy.special import expit
 
 #: Bins of equal mass by which calibration is judged.
 BINS = 10
@@ -179,16 +182,19 @@ def mae(truth: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None = No
 # -- calibration -----------------------------------------------------------------------------
 
 
-def platt(logit: np.ndarray, truth: np.ndarray, prior: float | None = None) -> tuple[float, float]:
+def platt(logit: np.ndarray, truth: np.ndarray, prior: float | None = None,
+          slopes: tuple[float, float] = (0.1, math.inf)) -> tuple[float, float]:
     """Slope and shift that make sigmoid(slope * logit + shift) a probability (Platt, 1999).
 
     Args:
-        logit: [N] scores of held-out people.
+        logit: [N] scores of held-out people, on any scale.
         truth: bool [N].
         prior: share of positives to calibrate for, the sample's own when None.
+        slopes: least and largest slope. Where the best one lies outside, the shift is found anew, so that the mean
+            chance is the wanted share all the same.
 
     Returns:
-        Slope (at least 0.1) and shift, by Newton's method with Platt's smoothed targets.
+        Slope and shift, by Newton's method with Platt's smoothed targets; 1 and 0 where there is one class only.
     """
     positives, negatives = int(truth.sum()), int((~truth).sum())
     if not positives or not negatives:
@@ -197,19 +203,27 @@ def platt(logit: np.ndarray, truth: np.ndarray, prior: float | None = None) -> t
     weight = np.ones(len(truth))
     if prior is not None:
         weight = np.where(truth, prior / positives, (1 - prior) / negatives) * len(truth)
+    # Newton's steps suit scores of about this size.
+    middle, spread = float(logit.mean()), max(float(logit.std()), 1e-6)
+    scaled = (logit - middle) / spread
     slope, shift = 1.0, 0.0
     for _ in range(50):
-        p = 1 / (1 + np.exp(-np.clip(slope * logit + shift, -40, 40)))
+        p = 1 / (1 + np.exp(-np.clip(slope * scaled + shift, -40, 40)))
         gradient = weight * (p - target)
         curve = weight * np.maximum(p * (1 - p), 1e-9)
-        g = np.array([(gradient * logit).sum(), gradient.sum()])
-        h = np.array([[(curve * logit**2).sum(), (curve * logit).sum()], [(curve * logit).sum(), curve.sum()]])
+        g = np.array([(gradient * scaled).sum(), gradient.sum()])
+        h = np.array([[(curve * scaled**2).sum(), (curve * scaled).sum()], [(curve * scaled).sum(), curve.sum()]])
         step = np.linalg.solve(h + 1e-6 * np.eye(2), g)
         step *= min(1.0, 2.0 / max(np.abs(step).max(), 1e-9))
         slope, shift = slope - step[0], shift - step[1]
         if np.abs(step).max() < 1e-8:
             break
-    return float(max(slope, 0.1)), float(shift)
+    best = float(slope / spread)
+    held = float(np.clip(best, *slopes))
+    if held == best:
+        return best, float(shift - best * middle)
+    share, most = (weight * target).sum(), 40 + held * float(np.abs(logit).max())
+    return held, float(brentq(lambda s: (weight * expit(held * logit + s)).sum() - share, -most, most))
 
 
 # -- weighted sums ---------------------------------------------------------------------------

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.optimize import brentq
 
 from rtau.errors import InputError, RtauError
 from rtau.model import DeployedAuNet
@@ -141,31 +140,12 @@ def calibrate(net: DeployedAuNet, faces: FaceSet, data: str, prior: float = PRIO
                 known, truth = np.isfinite(faces.intensity[:, column]), faces.intensity[:, column] >= grade + 1
             there = truth[known].mean() if known.any() else 0.0
             wanted = float(np.clip(prior * there / share, _LEAST, 1 - _LEAST)) if au_number(name) else None
-            slope, shift = _fit(logits[known, column, grade], truth[known], wanted)
+            slope, shift = platt(logits[known, column, grade], truth[known], wanted, _SLOPES)
             net.calibration[0, column, grade], net.calibration[1, column, grade] = slope, shift
     if left:
         log.warning("always or never present in %s, so not calibrated: %s", data, ", ".join(left))
     figures = _figures(faces, *read(logits, net.calibration.numpy()), graded=net.config.grades > 1)
     return Calibration(data, len(faces), len(set(faces.subject.tolist()) - {""}), prior, figures, tuple(left))
-
-
-def _fit(logit: np.ndarray, truth: np.ndarray, prior: float | None) -> tuple[float, float]:
-    """Slope and shift of one grade, by Platt's method on logits brought to one scale.
-
-    A slope is held between `_SLOPES`: below, scores that tell nothing would say the same of every face; above, rounding
-    would show. The mean chance is the wanted share all the same.
-    """
-    if truth.all() or not truth.any():
-        return platt(logit, truth, prior)
-    middle, spread = logit.mean(), max(logit.std(), 1e-6)
-    fitted, shift = platt((logit - middle) / spread, truth, prior)
-    slope = float(np.clip(fitted / spread, *_SLOPES))
-    if slope == fitted / spread and fitted > 0.1:
-        return slope, float(shift - slope * middle)
-    share = truth.mean() if prior is None else prior
-    weight = np.where(truth, share / truth.sum(), (1 - share) / (~truth).sum())
-    most = 40 + slope * np.abs(logit).max()
-    return slope, float(brentq(lambda s: (weight / (1 + np.exp(-slope * logit - s))).sum() - share, -most, most))
 
 
 @torch.no_grad()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-#: Chances are kept this far from 0 and 1 before calibration.
+#: Chances of presence and of absence are at least this before calibration.
 _EDGE = 1e-6
 
 
@@ -16,8 +16,8 @@ def agreed_logits(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
         thresholds: [C, G], ascending; that of the first grade is 0.
     """
     offset = scores.astype(np.float64)[..., None] - thresholds.astype(np.float64)
-    chance = np.clip((1 / (1 + np.exp(-np.clip(offset, -700, 700)))).mean(0), _EDGE, 1 - _EDGE)
-    return np.log(chance) - np.log1p(-chance)
+    reached, missed = (np.maximum((1 / (1 + np.exp(-np.clip(x, -700, 700)))).mean(0), _EDGE) for x in (offset, -offset))
+    return np.log(reached) - np.log(missed)
 
 
 def read(logits: np.ndarray, calibration: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
