@@ -60,7 +60,7 @@ LABELS = ("20x20", "5%", "10%", "25%")
 TRIED: tuple[tuple[str, dict[str, tuple[Any, ...]]], ...] = (
     ("+ L_mv", {"method.multi_view": (0.03, 0.1, 0.3)}), ("+ L_cr", {"method.co_regularization": (0.3, 1.0, 3.0)}),
     ("+ graph", {"graph.normalized": (False, True), "model.slope": (0.2, 1.0)}))
-TUNED_ON, TUNING_SEED = "5%", 1000
+TUNED_ON, TUNING_SEED = "20x20", 1000
 TUNING = "tuning.json"
 
 log = logging.getLogger("rtau_train.finding")
