@@ -52,8 +52,8 @@ _NO_MV, _NO_CR, _NO_GRAPH = "method.multi_view=0", "method.co_regularization=0",
 VARIANTS: dict[str, tuple[str, ...]] = {
     "one view": ("model.views=1", _NO_MV, _NO_CR, _NO_GRAPH), "two views": (_NO_MV, _NO_CR, _NO_GRAPH),
     "+ L_mv": (_NO_CR, _NO_GRAPH), "+ L_cr": (_NO_GRAPH,), "+ graph": ()}
-#: Two views and the graph, with all labels: what labels in place of the method would give.
-CEILING, CEILING_CHANGES = "ceiling", (_NO_MV, _NO_CR)
+#: Two views with all labels: what labels in place of the method would give.
+CEILING, CEILING_CHANGES = "ceiling", VARIANTS["two views"]
 LABELS = ("20x20", "5%", "10%", "25%")
 #: What --tune tries on those who validate, one after the other, at one size and with a seed that the study itself does
 #: not use: of which variant, and which values of which settings.

@@ -15,6 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from rich.console import Console
 from scipy import stats
 from stand_in import make_some
@@ -69,7 +70,7 @@ def out(words):
                                 "--jobs", "1"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                                env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
     first, long = (folder / "runs" / name for name in ("two_views_50_seed_0/result.json", "ceiling_100_seed_0/log.txt"))
-    end = time.monotonic() + 120
+    end = time.monotonic() + 300
     while not long.exists() and command.poll() is None and time.monotonic() < end:
         time.sleep(0.05)
     command.kill()  # it alone: the process that trains must notice by itself, and so let go of this pipe
@@ -100,7 +101,7 @@ def test_a_study_that_was_killed_goes_on_to_its_tables(out):
     assert {row["label"] for row in labels} == set(open_part(out / "bank", "test").names)
     text = (out / "finding.md").read_text()
     assert "| 50% | 20 | + graph | 1 | 8 |" in text and "40 renders of 2 people to learn from" in text
-    assert "2 photographs" in text
+    assert "2 photographs" in text and "begin as one trained on the points" in text and "a crop of its own" in text
 
 
 def test_a_finished_study_is_not_done_again(out, words, capsys):
@@ -127,6 +128,12 @@ def test_who_tests_or_validates_is_in_no_training(out, words):
     assert sorted(real.source) == ["photos/001_08.jpg", "photos/holiday.jpg"] and sorted(real.subject) == ["", "001"]
     facts = json.loads((out / "runs" / "graph_50_seed_0" / "data.json").read_text())
     assert facts["labeled"]["faces"] == 20 and facts["unlabeled"]["faces"] == 22
+    facts = json.loads((out / "points" / "data.json").read_text())
+    assert (facts["labeled"]["faces"], facts["labeled"]["people"], facts["unlabeled"]["faces"]) == (40, 2, 2)
+    learned = torch.load(out / "points" / "best.pt", weights_only=True)["averaged"]["view.trunk.stem.0.weight"]
+    begun = torch.load(out / "runs" / "graph_50_seed_0" / "best.pt", weights_only=True)["averaged"]
+    gone = [(begun[f"views.{view}.trunk.stem.0.weight"] - learned).abs().mean() for view in (0, 1)]
+    assert max(gone) < 0.1 * learned.abs().mean()  # in eight steps it hasn't gone far from where it began
 
 
 @pytest.mark.parametrize(("part", "change"), [
@@ -143,7 +150,8 @@ def test_a_training_refuses_those_who_test_or_validate(out, tmp_path, part, chan
 
 
 def test_a_run_that_fails_is_told_and_stops_no_other(out, tmp_path):
-    shutil.copytree(out / "bank", tmp_path / "bank")
+    for part in ("bank", "points"):
+        shutil.copytree(out / part, tmp_path / part)
     orders = [bench.order_of(TINY, "one view", bench.VARIANTS["one view"], labels, 0) for labels in ("9x9", "50%")]
     result = fulfil(orders[1], tmp_path)
     assert result["views"] == {} and result["faces"] == {"labeled": 20, "people": 2, "unlabeled": 22}
@@ -154,16 +162,24 @@ def test_a_run_that_fails_is_told_and_stops_no_other(out, tmp_path):
 
 
 def test_the_factors_are_chosen_on_those_who_validate(out, tmp_path, monkeypatch):
-    shutil.copytree(out / "bank", tmp_path / "bank")
+    for part in ("bank", "points"):
+        shutil.copytree(out / part, tmp_path / part)
     for ending in ("npy", "npz"):
         (tmp_path / "bank" / f"test.{ending}").unlink()  # nobody looks at those who test
-    monkeypatch.setattr(bench, "GRID", {"method.multi_view": (0.5,), "method.co_regularization": (2.0,)})
+    monkeypatch.setattr(bench, "TRIED", (("+ L_mv", {"method.multi_view": (0.5, 0.2)}),
+                                         ("+ graph", {"graph.normalized": (False, True), "model.slope": (0.1,)})))
     monkeypatch.setattr(bench, "TUNED_ON", "50%")
-    record = bench.tune(TINY, tmp_path, lambda orders: [fulfil(order, tmp_path) for order in orders])
-    assert record == json.loads((tmp_path / "tuning.json").read_text()) and len(record["tried"]) == 3
-    assert record["chosen"]["method.multi_view"] == 0.5 and record["chosen"]["method.co_regularization"] == 2.0
-    best = max(record["tried"][1:], key=lambda row: row["score"])
-    assert record["chosen"]["graph.normalized"] == best["graph.normalized"]
+    asked = []
+    record = bench.tune(TINY, tmp_path, lambda orders: asked.extend(orders) or [fulfil(order, tmp_path)
+                                                                               for order in orders])
+    assert record == json.loads((tmp_path / "tuning.json").read_text()) and len(record["tried"]) == 4
+    first, second = record["tried"][:2], record["tried"][2:]
+    factor = max(first, key=lambda row: row["score"])["method.multi_view"]
+    assert record["chosen"] == {"method.multi_view": factor, "model.slope": 0.1,
+                                "graph.normalized": max(second, key=lambda row: row["score"])["graph.normalized"]}
+    # What was chosen first is kept in what is tried next, and each is tried on the variant that it first belongs to.
+    assert [(order.recipe.method.multi_view, order.recipe.model.get("graph", True)) for order in asked] == [
+        (0.5, False), (0.2, False), (factor, True), (factor, True)]
     assert all(row["score"] == pytest.approx(row["auc"] + 0.5 * (row["icc"] or 0), abs=1e-5) for row in record["tried"])
 
 
@@ -186,7 +202,7 @@ def test_seeds_change_the_start_and_a_longer_training_stretches_all_stages():
     assert all(order.recipe.loop.seed == order.seed for order in orders)
     long = [order for order in orders if order.variant == bench.CEILING]
     assert [(order.labels, order.recipe.loop.steps) for order in long] == [("100%", 2 * RECIPE.loop.steps)] * 3
-    assert long[0].recipe.method.pretrain == 2 * RECIPE.method.pretrain and long[0].recipe.model.get("graph", True)
+    assert long[0].recipe.method.pretrain == 2 * RECIPE.method.pretrain and not long[0].recipe.model["graph"]
     assert long[0].recipe.method.co_regularization == 0
 
 
