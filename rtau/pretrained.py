@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ log = logging.getLogger(__name__)
 _WRAPPERS = ("averaged", "state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model")
 #: What they put before the names.
 _PREFIXES = ("module.", "_orig_mod.", "model.", "view.", "trunk.", "backbone.", "encoder.")
+#: How an AU network's tensors begin that belong to one of its views.
+_VIEW = re.compile(r"(?:model\.)?views\.(\d+)\.")
 #: Less than this share of a network filled is another network's checkpoint.
 _ENOUGH = 0.75
 
@@ -38,13 +41,14 @@ class Loaded:
     unused: tuple[str, ...]
 
 
-def load_pretrained(module: nn.Module, file: str | Path) -> Loaded:
+def load_pretrained(module: nn.Module, file: str | Path, view: int = 0) -> Loaded:
     """Fill a network, such as a view's `backbone`, from a checkpoint; nothing in the file is run as code.
 
     Args:
         module: changed in place, or not at all.
         file: .safetensors, or what torch.save wrote (.pth, .pt, .bin). A dictionary around the weights ("model",
             "state_dict", ...) and prefixes of the names ("module.", "backbone.", ...) are seen through.
+        view: of an AU network in the file, the view to take; of one with fewer views, in turn.
 
     Returns:
         What was taken and what was left; the log says so too, as a warning where the network has gaps.
@@ -54,7 +58,7 @@ def load_pretrained(module: nn.Module, file: str | Path) -> Loaded:
     """
     found = {}
     own = {name: value for name, value in module.state_dict().items() if value.dtype.is_floating_point}
-    for name, value in _read(Path(file)).items():
+    for name, value in _of_view(_read(Path(file)), view).items():
         while name not in own and (prefix := next((p for p in _PREFIXES if name.startswith(p)), None)):
             name = name.removeprefix(prefix)
         found[name] = value
@@ -80,6 +84,15 @@ def load_pretrained(module: nn.Module, file: str | Path) -> Loaded:
     else:
         log.info("%s: %d tensors taken; left out: %s", file, len(taken), _some(unused))
     return Loaded(taken, missing, unused)
+
+
+def _of_view(values: Mapping[str, Tensor], view: int) -> dict[str, Tensor]:
+    """The tensors of one view of an AU network, under their names in that view, and those that belong to none."""
+    split = {name: _VIEW.match(name) for name in values}
+    views = sorted({int(match[1]) for match in split.values() if match})
+    wanted = views[view % len(views)] if views else 0
+    return {name if match is None else name[match.end():]: values[name] for name, match in split.items()
+            if match is None or int(match[1]) == wanted}
 
 
 def _some(names: tuple[str, ...]) -> str:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from rtau.backbones import BACKBONES, load_pretrained, open_backbone
 from rtau.backends import open_backend
@@ -259,3 +259,28 @@ def test_a_network_with_a_published_backbone_runs_on_every_backend(tmp_path, mon
     pytest.importorskip("openvino")
     again, nothing = open_backend(weights, "openvino")(crops)
     assert np.abs(presence - again).max() < 1e-3 and np.isnan(nothing).all()
+
+
+@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"averaged": s}, lambda s: {f"model.{k}": v for k, v in s.items()}])
+def test_the_views_of_an_au_network_are_a_start_for_another(tmp_path, wrap):
+    torch.manual_seed(0)
+    small = dict(size=32, width=8, features=4)
+    known, other = (TwoViewNet(AuConfig(names, **small)) for names in (("AU01", "AU02"), ("Smiling",)))
+    torch.save(wrap(known.state_dict()), tmp_path / "w.pt")
+    for number, view in enumerate(other.views):
+        loaded = load_pretrained(view.backbone, tmp_path / "w.pt", number)
+        assert not loaded.missing and "classifiers.0" in {name.removeprefix("model.") for name in loaded.unused}
+    for mine, theirs in zip(other.views, known.views, strict=True):
+        assert same(mine.backbone, theirs.backbone.state_dict())
+    alone = TwoViewNet(AuConfig(("AU01",), views=1, **small))
+    torch.save(wrap(alone.state_dict()), tmp_path / "one.pt")
+    load_pretrained(other.views[1].backbone, tmp_path / "one.pt", 1)  # of one view both begin as that
+    assert same(other.views[1].backbone, alone.views[0].backbone.state_dict())
+
+
+def test_the_shipped_network_is_a_start():
+    net = TwoViewNet(AuConfig(("AU12",)))
+    weights = load_file(find_weights("au").path)
+    for number, view in enumerate(net.views):
+        load_pretrained(view.backbone, find_weights("au").path, number)
+        assert torch.equal(view.backbone.stem[0].weight, weights[f"views.{number}.trunk.stem.0.weight"])

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from stand_in import make_some
 from toy import NAMES, make_faces, make_parts
 
 from rtau.errors import InputError, UsageError
+from rtau.store import find_weights
 from rtau_train.config import build_recipe
 from rtau_train.parts import Parts, digest, is_renders, open_parts
 from rtau_train.suggest import suggest
@@ -166,8 +168,14 @@ def test_settings_follow_the_faces_and_changes_come_first():
 
     small, large = of(50), of(20000)
     assert small.loop.batch == 8 and large.loop.batch == 64 and small.loop.steps == 400 and large.loop.steps == 12480
-    assert small.method.pretrain == small.method.ramp == 100 and small.loop.patience == 8
+    assert small.method.pretrain == small.method.ramp == 100 and small.loop.patience == 20
     assert of(50).model == {"grades": 5} and of(50, graded=False).model == {"grades": 1}
     short = of(20000, "loop.steps=200", "method.ramp=7", "model.width=8")
     assert short.loop.steps == 200 and short.method.pretrain == 50 and short.method.ramp == 7
     assert short.loop.evaluate_every == 5 and short.model == {"grades": 5, "width": 8}
+    # Training can't end before half of it.
+    assert small.loop.patience * small.loop.evaluate_every >= small.loop.steps // 2
+    # The shipped network's backbones are a start for networks of its build.
+    assert small.pretrained == find_weights("au").path and short.pretrained is None
+    assert of(50, "pretrained=none").pretrained is None and of(50, "pretrained=mine.pt").pretrained == Path("mine.pt")
+    assert of(50, "init=mine.pt").pretrained is None and of(50, "model.backbone=resnet18").pretrained is None

@@ -68,8 +68,8 @@ class AuTask:
 
     def _network(self, relations: Tensor) -> TwoViewNet:
         recipe, model = self.recipe, TwoViewNet(self.config, relations)
-        for view in model.views if recipe.pretrained is not None else ():
-            load_pretrained(view.backbone, recipe.pretrained)
+        for number, view in enumerate(model.views if recipe.pretrained is not None else ()):
+            load_pretrained(view.backbone, recipe.pretrained, number)
         if recipe.init is not None:
             load_pretrained(model, recipe.init)
             if model.graph is not None:

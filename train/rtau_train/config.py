@@ -195,8 +195,9 @@ class Recipe:
         renders, faces: folders that `rtau data render` and `rtau data fetch` filled, for the landmark network;
             the others take `renders` where `data.labeled` is not given.
         most_per_person: pictures of each person to read, all when None.
-        pretrained: weights for each view's backbone to begin with, such as `best.pt` of a run of the task "points",
-            see `rtau.backbones.load_pretrained`.
+        pretrained: weights for each view's backbone to begin with, see `rtau.backbones.load_pretrained`: a published
+            network, `best.pt` of a run of the task "points", or another AU network. "none" for random ones where some
+            would be suggested.
         init: a checkpoint of the same network to begin with.
         model: arguments of the network's config.
         options: what only the landmark task understands.
@@ -218,6 +219,10 @@ class Recipe:
     augment: AugmentSettings = AugmentSettings()
     graph: GraphSettings = GraphSettings()
     loop: LoopSettings = LoopSettings()
+
+    def __post_init__(self) -> None:
+        if self.pretrained == Path("none"):
+            object.__setattr__(self, "pretrained", None)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""

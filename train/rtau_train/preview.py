@@ -39,7 +39,7 @@ def preview_parts(recipe: Recipe, parts: Parts, *, aligned: bool = True) -> Rend
     lines = [f"{name}: {_size(faces, kind)}" for name, faces in vars(parts).items()]
     lines += [f"network: {config.backbone}, {config.views} view{'s' * (config.views > 1)}, crops of {config.size} px, "
               f"{'presence and intensity' if config.grades > 1 else 'presence alone'}, "
-              f"{_parameters(net):,} parameters",
+              f"{_parameters(net):,} parameters, begins {_begin(recipe)}",
               f"loop: {loop.steps} steps of {loop.batch} labeled faces, "
               f"each seen {loop.steps * loop.batch / max(len(parts.labeled), 1):.1f} times"]
     return Group(table, "", *lines)
@@ -53,6 +53,12 @@ def preview_task(recipe: Recipe, task) -> RenderableType:
     lines += [f"network: {_parameters(task.model):,} parameters",
               f"loop: {recipe.loop.steps} steps of {recipe.loop.batch} pictures"]
     return Group(*lines)
+
+
+def _begin(recipe: Recipe) -> str:
+    if recipe.init is not None:
+        return f"as {recipe.init}"
+    return "at random" if recipe.pretrained is None else f"with the backbones of {recipe.pretrained}"
 
 
 def _counts(labels: np.ndarray) -> tuple[int, int, int]:
