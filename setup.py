@@ -44,6 +44,7 @@ setup(
         "rtau.weights": ["*.safetensors", "manifest.json", "MODEL_CARD.md", "LICENSE"],
         "rtau_train.data": ["parts.json", "people.json"],
         "rtau_train.recipes": ["*.toml"],
+        "rtau_train.suite": ["*.csv", "README.md"],
     },
     install_requires=[
         "av>=14",
