@@ -29,6 +29,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from rtau.errors import InputError, RtauError, UsageError
+from rtau.model import AuConfig
 from rtau.sinks.paths import replaced
 from rtau_train.bank import fill_bank, list_photographs, open_part
 from rtau_train.board import Board
@@ -194,11 +195,12 @@ def notes(recipe: Recipe, tuned: dict[str, Any] | None, bank: Path, seeds: int) 
              f"{people['test']} others again are judged.")
     begin = "begin as one trained on the points of all these faces" if recipe.pretrained else "begin at random"
     cuts = "a crop of its own" if recipe.augment.per_view else "the same crop"
-    networks = (f"Backbones {begin}; each view sees {cuts} of a face. Networks of width {model['width']} see {model['size']} px; {loop.steps} steps of {loop.batch} "
-                f"labeled and, for L_cr, {loop.unlabeled_batch or loop.batch} unlabeled faces; from step "
-                f"{method.pretrain} to {method.pretrain + method.ramp} the terms rise to λ_mv {method.multi_view:g} and "
-                f"λ_cr {method.co_regularization:g}. Adjacency {'' if recipe.graph.normalized else 'not '}normalized. "
-                f"Seeds 0 to {seeds - 1}.")
+    networks = (f"Backbones {begin}; each view sees {cuts} of a face. Networks of width {model['width']} see "
+                f"{model['size']} px; {loop.steps} steps of {loop.batch} labeled and, for L_cr, "
+                f"{loop.unlabeled_batch or loop.batch} unlabeled faces; from step {method.pretrain} to "
+                f"{method.pretrain + method.ramp} the terms rise to λ_mv {method.multi_view:g} and λ_cr "
+                f"{method.co_regularization:g}. Adjacency {'' if recipe.graph.normalized else 'not '}normalized, the "
+                f"graph's ReLU of slope {model.get('slope', AuConfig.slope):g} below 0. Seeds 0 to {seeds - 1}.")
     if tuned is None:
         return [faces, "", networks]
     settings = [key for _, grid in TRIED for key in grid]
@@ -206,8 +208,8 @@ def notes(recipe: Recipe, tuned: dict[str, Any] | None, bank: Path, seeds: int) 
     rows = [[row["variant"], *(row.get(key, "") for key in settings),
              *("-" if row[key] is None else share(row[key]) for key in ("score", "auc", "icc")), int(row["step"])]
             for row in tuned["tried"]]
-    chosen = (f"These were chosen, one row of the method after the other, by the score (AUC + ICC / 2) of those who validate, at "
-              f"{tuned['labels']} of the labels with seed {tuned['seed']}:")
+    chosen = ("The terms' factors, then the graph's adjacency and slope, were chosen by the score (AUC + ICC / 2) of "
+              f"those who validate, at {tuned['labels']} of the labels with seed {tuned['seed']}:")
     return [faces, "", networks, "", chosen, "", *table(head, rows)]
 
 
