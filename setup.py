@@ -25,6 +25,7 @@ PACKAGES = {
     "rtau_train.puppet": "train/rtau_train/puppet",
     "rtau_train.puppet.batch": "train/rtau_train/puppet/batch",
     "rtau_train.recipes": "train/recipes",
+    "rtau_train.suite": "train/rtau_train/suite",
 }
 
 setup(

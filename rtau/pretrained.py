@@ -41,14 +41,15 @@ class Loaded:
     unused: tuple[str, ...]
 
 
-def load_pretrained(module: nn.Module, file: str | Path, view: int = 0) -> Loaded:
+def load_pretrained(module: nn.Module, file: str | Path, view: int | None = None) -> Loaded:
     """Fill a network, such as a view's `backbone`, from a checkpoint; nothing in the file is run as code.
 
     Args:
         module: changed in place, or not at all.
         file: .safetensors, or what torch.save wrote (.pth, .pt, .bin). A dictionary around the weights ("model",
             "state_dict", ...) and prefixes of the names ("module.", "backbone.", ...) are seen through.
-        view: of an AU network in the file, the view to take; of one with fewer views, in turn.
+        view: take this view of an AU network in the file, in turn where it has fewer; None for a whole network, or
+            where there are no views.
 
     Returns:
         What was taken and what was left; the log says so too, as a warning where the network has gaps.
@@ -58,7 +59,8 @@ def load_pretrained(module: nn.Module, file: str | Path, view: int = 0) -> Loade
     """
     found = {}
     own = {name: value for name, value in module.state_dict().items() if value.dtype.is_floating_point}
-    for name, value in _of_view(_read(Path(file)), view).items():
+    values = _read(Path(file))
+    for name, value in (values if view is None else _of_view(values, view)).items():
         while name not in own and (prefix := next((p for p in _PREFIXES if name.startswith(p)), None)):
             name = name.removeprefix(prefix)
         found[name] = value
