@@ -7,7 +7,8 @@ Labeled are some rendered faces of those who train; unlabeled the others, and ph
 of people whom no training saw. The same command goes on where an earlier one stopped, and takes more seeds or labels.
 
 In the folder: `finding.md`, the tables; `finding.csv`, `differences.csv` and `labels.csv`, the same for programs;
-`finding.json`, all of it and every run; `tuning.json`, how the factors of the two terms were chosen; `runs/`.
+`finding.json`, all of it and every run; `tuning.json`, how the terms' factors and the graph's settings were chosen;
+`points/`, what all backbones begin with; `runs/`.
 """
 
 from __future__ import annotations

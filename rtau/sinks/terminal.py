@@ -118,7 +118,7 @@ def plain_line(frame: Frame, scores: Scores, status: Status | None = None) -> st
     parts.append(_count(len(scores)))
     for row in range(len(scores)):
         order = np.argsort(-np.nan_to_num(scores.strength[row]), kind="stable")
-        words = [f"AU{scores.aus[c]:02d} {_reading(scores, row, c)}".rstrip()
+        words = [f"AU{scores.aus[c]:02d} {_reading(scores, row, c, scores.graded)}".rstrip()
                  for c in order if scores.present[row, c]][:5]
         if not scores.assessable[row].any():
             words = ["n/a"]
@@ -180,6 +180,7 @@ def dashboard(frame: Frame, scores: Scores, status: Status | None = None, *, wid
     text.append("\n")
     for n, row in enumerate(faces):
         _title(text, scores, row, face_width + (_GAP if n + 1 < len(faces) else 0))
+    strength, graded = scores.strength, scores.graded
     shown = _strongest_columns(scores, faces, lines * blocks)
     depth = math.ceil(len(shown) / blocks)
     for line in range(depth if height > 2 else 0):
@@ -190,7 +191,7 @@ def dashboard(frame: Frame, scores: Scores, status: Status | None = None, *, wid
                     text.append(" " * _GAP)
                 at = block * depth + line
                 if at < len(shown):
-                    _au_row(text, scores, row, shown[at], column, ascii_only)
+                    _au_row(text, scores, row, shown[at], column, ascii_only, float(strength[row, shown[at]]), graded)
                 else:
                     text.append(" " * column.width)
     return text
@@ -239,8 +240,9 @@ def _title(text: Text, scores: Scores, row: int, width: int) -> None:
     text.append(" " * max(0, width - len(words) - len(extra)))
 
 
-def _au_row(text: Text, scores: Scores, row: int, c: int, column: _Column, ascii_only: bool) -> None:
-    au, strength, chance = scores.aus[c], float(scores.strength[row, c]), float(scores.presence[row, c])
+def _au_row(text: Text, scores: Scores, row: int, c: int, column: _Column, ascii_only: bool, strength: float,
+            graded: bool) -> None:
+    au, chance = scores.aus[c], float(scores.presence[row, c])
     known = strength == strength
     present = known and bool(scores.present[row, c])
     words = _BOLD if present else _PLAIN if known else _DIM
@@ -257,9 +259,9 @@ def _au_row(text: Text, scores: Scores, row: int, c: int, column: _Column, ascii
     filled = full * (halves // 2) + half * (halves % 2)
     text.append(filled, _rgb(colour) if present else _rgb(tuple(round(v * 0.5 + 35) for v in colour)))
     text.append((track if known else " ") * (column.bar - len(filled)), _TRACK)
-    text.append(f" {_reading(scores, row, c)}".ljust(_VALUE), words)
+    text.append(f" {_reading(scores, row, c, graded)}".ljust(_VALUE), words)
     if column.probability:
-        told = known and scores.graded and chance == chance
+        told = known and graded and chance == chance
         text.append(f"{f'{100 * chance:.0f}%' if told else '':>{column.probability}}",
                     _PLAIN if present else _DIM)
 
@@ -277,9 +279,9 @@ def _strongest_columns(scores: Scores, faces: list[int], count: int) -> list[int
     return sorted(np.argsort(-strength, kind="stable")[:count].tolist())
 
 
-def _reading(scores: Scores, row: int, c: int) -> str:
+def _reading(scores: Scores, row: int, c: int, graded: bool) -> str:
     """Intensity and its letter, or the probability where a network tells presence alone."""
-    if scores.graded or not scores.assessable[row, c]:
+    if graded or not scores.assessable[row, c]:
         return _value(float(scores.intensity[row, c]))
     return f"{100 * float(scores.presence[row, c]):.0f}%"
 

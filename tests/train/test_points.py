@@ -1,8 +1,11 @@
 """Pre-training on points: what it draws, that it learns without labels, and that an AU network begins with it."""
 
+import io
+
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from toy import Damaged, au_values, make_faces, make_parts
 
 from rtau.errors import InputError, UsageError
@@ -13,6 +16,7 @@ from rtau_train.cutting import MIRROR, cut, cut_with_points
 from rtau_train.loop import train
 from rtau_train.parts import Parts
 from rtau_train.points import PointsTask
+from rtau_train.preview import preview_parts
 
 
 def recipe_of(*changes, **loop):
@@ -68,6 +72,15 @@ def test_a_share_of_a_batch_is_that_part_of_the_whole():
     for name in ("pixels", "points"):
         assert torch.equal(torch.cat([part[name] for part in parts]), whole[name])
     assert whole.weights["place"] == sum(part.weights["place"] for part in parts) == 16
+
+
+def test_a_dry_run_tells_of_one_view_and_all_faces():
+    task, told = task_of(), io.StringIO()
+    parts = make_parts(60, unlabeled=40)
+    Console(file=told, width=200).print(preview_parts(task.recipe, parts))
+    count = sum(p.numel() for p in task.model.parameters())
+    assert f"1 view, crops of 32 px, 68 points, {count:,} parameters, begins at random" in told.getvalue()
+    assert "30 steps of 16 faces, each seen 4.8 times" in told.getvalue()
 
 
 def test_both_views_of_an_au_network_begin_with_it(tmp_path):

@@ -60,8 +60,8 @@ class PointsTask:
     """Batches, loss and validation of the pre-training.
 
     Args:
-        recipe: `data`, `augment`, `model` and `loop` count. With `augment.misplace` and `augment.nudge` of 0 all crops
-            would have their points in the same places, and there would be little to learn.
+        recipe: `data`, `augment`, `model` and `loop` count. `augment.nudge` must not be 0: all faces would lie alike,
+            and there would be little to learn.
         parts: the faces; by default those that the recipe names. Labels play no part.
 
     Raises:

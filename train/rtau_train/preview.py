@@ -14,10 +14,11 @@ from rtau.model import AuConfig, TwoViewNet
 from .config import Recipe
 from .data.faces import FaceSet, Listing
 from .parts import Parts
+from .points import PointsNet
 
 
 def preview_parts(recipe: Recipe, parts: Parts, *, aligned: bool = True) -> RenderableType:
-    """Counts of each label, people, the network's parameters and the loop's settings, for an AU network.
+    """Counts of each label, people, the network's parameters and the loop's settings, for an AU network or what it begins with.
 
     Args:
         recipe: as it would be trained.
@@ -32,16 +33,21 @@ def preview_parts(recipe: Recipe, parts: Parts, *, aligned: bool = True) -> Rend
     for column, name in enumerate(parts.labeled.names):
         table.add_row(name, *(str(count) for faces in (parts.labeled, parts.validation)
                               for count in _counts(faces.labels[:, column])))
+    config, loop = AuConfig.from_dict({**recipe.model, "names": parts.labeled.names}), recipe.loop
+    views = f"{config.views} view{'s' * (config.views > 1)}"
+    reads, build = "presence and intensity" if config.grades > 1 else "presence alone", TwoViewNet
+    learned, count = "labeled faces", len(parts.labeled)
+    if recipe.task == "points":
+        views, reads, build = "1 view", "68 points", PointsNet
+        learned, count = "faces", count + (0 if parts.unlabeled is None else len(parts.unlabeled))
     with torch.device("meta"):  # counts parameters without making them
-        net = TwoViewNet(AuConfig.from_dict({**recipe.model, "names": parts.labeled.names}))
-    config, loop = net.config, recipe.loop
+        net = build(config)
     kind = "faces" if aligned else "pictures"
     lines = [f"{name}: {_size(faces, kind)}" for name, faces in vars(parts).items()]
-    lines += [f"network: {config.backbone}, {config.views} view{'s' * (config.views > 1)}, crops of {config.size} px, "
-              f"{'presence and intensity' if config.grades > 1 else 'presence alone'}, "
+    lines += [f"network: {config.backbone}, {views}, crops of {config.size} px, {reads}, "
               f"{_parameters(net):,} parameters, begins {_begin(recipe)}",
-              f"loop: {loop.steps} steps of {loop.batch} labeled faces, "
-              f"each seen {loop.steps * loop.batch / max(len(parts.labeled), 1):.1f} times"]
+              f"loop: {loop.steps} steps of {loop.batch} {learned}, "
+              f"each seen {loop.steps * loop.batch / max(count, 1):.1f} times"]
     return Group(table, "", *lines)
 
 
