@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from .errors import UsageError
 
 Region = Literal["brow", "eye", "nose", "cheek", "mouth", "jaw"]
+
+#: In the order in which a network tells whether they show.
+REGIONS: tuple[Region, ...] = get_args(Region)
 
 
 @dataclass(frozen=True)
@@ -45,11 +48,14 @@ _TABLE: tuple[ActionUnit, ...] = (
     ActionUnit(14, "Dimpler", "mouth", (235, 105, 150)),
     ActionUnit(15, "Lip corner depressor", "mouth", (200, 90, 190)),
     ActionUnit(17, "Chin raiser", "jaw", (160, 140, 120)),
+    ActionUnit(18, "Lip pucker", "mouth", (215, 120, 200)),
     ActionUnit(20, "Lip stretcher", "mouth", (220, 80, 110)),
+    ActionUnit(22, "Lip funneler", "mouth", (180, 110, 225)),
     ActionUnit(23, "Lip tightener", "mouth", (190, 75, 80)),
     ActionUnit(24, "Lip pressor", "mouth", (165, 70, 95)),
     ActionUnit(25, "Lips part", "mouth", (250, 110, 60)),
     ActionUnit(26, "Jaw drop", "jaw", (190, 165, 110)),
+    ActionUnit(28, "Lip suck", "mouth", (140, 90, 70)),
     ActionUnit(43, "Eyes closed", "eye", (110, 190, 170)),
 )
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .au import REGIONS
 from .errors import RtauError, UsageError
 from .trunk import Trunk
 from .view import open_view
@@ -45,6 +46,7 @@ class AuConfig:
         dropout: in training, on what the backbone gives.
         graph: whether a graph convolution shapes the classifiers.
         slope: of the graph's ReLU below 0: the paper's formula has 0, its release 0.2.
+        sight: whether it also tells of each region in `rtau.au.REGIONS` whether it shows, or something hides it.
 
     Raises:
         UsageError: a value that builds no network.
@@ -61,6 +63,7 @@ class AuConfig:
     views: int = 2
     grades: int = GRADES
     slope: float = 0.2
+    sight: bool = False
 
     def __post_init__(self) -> None:
         if not self.names or len(set(self.names)) != len(self.names) or not all(isinstance(n, str) for n in self.names):
@@ -100,6 +103,17 @@ def _open_views(config: AuConfig) -> nn.ModuleList:
     return nn.ModuleList(
         open_view(config.backbone, size=config.size, width=config.width, blocks=config.blocks,
                   features=config.features, dropout=config.dropout) for _ in range(config.views))
+
+
+def _open_sight(config: AuConfig, features: int) -> nn.ModuleList | None:
+    return nn.ModuleList(nn.Linear(features, len(REGIONS)) for _ in range(config.views)) if config.sight else None
+
+
+def _sight(heads: nn.ModuleList | None, features: list[Tensor]) -> Tensor | None:
+    """Logits [N, 6], the mean of the views'."""
+    if heads is None:
+        return None
+    return torch.stack([head(f) for head, f in zip(heads, features, strict=True)]).mean(0)
 
 
 class Graph(nn.Module):
@@ -152,6 +166,7 @@ class TwoViewNet(nn.Module):
         self.graph = Graph(adjacency, features + 1, config.slope) if config.graph else None
         #: Gaps between the thresholds of neighbouring grades, before softplus.
         self.gaps = nn.Parameter(torch.zeros(count, config.grades - 1)) if config.grades > 1 else None
+        self.sight = _open_sight(config, features)
 
     def final_classifiers(self) -> list[Tensor]:
         """Per view [C, d + 1]: weights and, last, the bias."""
@@ -168,16 +183,22 @@ class TwoViewNet(nn.Module):
 
         Each is the logit of presence.
         """
+        return self.read(x)[0]
+
+    def read(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The scores, and logits [N, 6] that the regions of `rtau.au.REGIONS` show; None if it was not asked for."""
         crops = x if x.dim() == 5 else x.expand(len(self.views), *x.shape)
-        return torch.stack([F.linear(view(seen), w[:, :-1], w[:, -1])
-                            for view, seen, w in zip(self.views, crops, self.final_classifiers(), strict=True)])
+        features = [view(seen) for view, seen in zip(self.views, crops, strict=True)]
+        scores = torch.stack([F.linear(f, w[:, :-1], w[:, -1])
+                              for f, w in zip(features, self.final_classifiers(), strict=True)])
+        return scores, _sight(self.sight, features)
 
 
 class DeployedAuNet(nn.Module):
     """The AU network as it runs: the graph folded into linear heads, one a view, calibration inside.
 
     Input: float32 [N, 3, S, S], RGB 0..255. Outputs: presence [N, C] 0..1, intensity [N, C] 0..5, which is NaN
-    where the network knows presence alone.
+    where the network knows presence alone; with `AuConfig.sight` also the chance [N, 6] that a region shows.
     """
 
     def __init__(self, config: AuConfig) -> None:
@@ -186,6 +207,7 @@ class DeployedAuNet(nn.Module):
         count = len(config.names)
         self.views = _open_views(config)
         self.heads = nn.ModuleList(nn.Linear(view.width, count) for view in self.views)
+        self.sight = _open_sight(config, self.views[0].width)
         self.register_buffer("thresholds", torch.zeros(count, config.grades))
         #: Platt scaling of each grade's logit: rows slope and shift, fitted on people kept out of training.
         self.register_buffer("calibration", torch.stack([
@@ -196,6 +218,8 @@ class DeployedAuNet(nn.Module):
         """Fold the graph; no logit changes by more than rounding."""
         net = cls(trained.config)
         net.views.load_state_dict(trained.views.state_dict())
+        if net.sight is not None:
+            net.sight.load_state_dict(trained.sight.state_dict())
         with torch.no_grad():
             for head, w in zip(net.heads, trained.final_classifiers(), strict=True):
                 head.weight.copy_(w[:, :-1])
@@ -205,11 +229,24 @@ class DeployedAuNet(nn.Module):
 
     def scores(self, pixels: Tensor) -> Tensor:
         """Scores [views, N, C], before thresholds."""
-        x = normalize(pixels)
-        return torch.stack([head(view(x)) for view, head in zip(self.views, self.heads, strict=True)])
+        return self._scores(self._features(pixels))
 
-    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self.scores(pixels).unsqueeze(-1) - self.thresholds
+    def _features(self, pixels: Tensor) -> list[Tensor]:
+        x = normalize(pixels)
+        return [view(x) for view in self.views]
+
+    def _scores(self, features: list[Tensor]) -> Tensor:
+        return torch.stack([head(f) for head, f in zip(self.heads, features, strict=True)])
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        features = self._features(pixels)
+        read = self._read(self._scores(features))
+        sight = _sight(self.sight, features)
+        return read if sight is None else (*read, torch.sigmoid(sight))
+
+    def _read(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Presence and intensity [N, C]."""
+        logits = scores.unsqueeze(-1) - self.thresholds
         # Both chances are taken from the logits: 1 - p has few digits left where p is nearly 1.
         reached, missed = (torch.sigmoid(x).mean(0).clamp(min=1e-6) for x in (logits, -logits))
         slope, shift = self.calibration[0], self.calibration[1]

@@ -107,9 +107,9 @@ def test_without_alteration_a_crop_is_that_of_run_time():
     faces = make_faces(3)
     still = AugmentSettings(0, 0, 0, 0)
     for row in range(3):
-        found = cut(faces.pictures[row], faces.points[row], 32, np.random.default_rng(row), still)
+        found = cut(faces.pictures[row], faces.points[row], 32, np.random.default_rng(row), still).image
         assert np.array_equal(found, align(faces.pictures[row], faces.points[row][None], 32)[0])
-    mirrored = cut(faces.pictures[0], faces.points[0], 32, np.random.default_rng(0), AugmentSettings(0, 0, 0, 1))
+    mirrored = cut(faces.pictures[0], faces.points[0], 32, np.random.default_rng(0), AugmentSettings(0, 0, 0, 1)).image
     assert np.array_equal(mirrored[:, ::-1], align(faces.pictures[0], faces.points[0][None], 32)[0])
 
 
@@ -117,7 +117,7 @@ def test_without_alteration_a_crop_is_that_of_run_time():
 def test_each_alteration_has_a_strength(name):
     faces = make_faces(1)
     crops = [cut(faces.pictures[0], faces.points[0], 32, np.random.default_rng(4),
-                 AugmentSettings(**{**dict.fromkeys(("misplace", "nudge", "degrade"), 0.0), "flip": 0.0, name: much}))
+                 AugmentSettings(**{**dict.fromkeys(("misplace", "nudge", "degrade"), 0.0), "flip": 0.0, name: much})).image
              for much in (0.0, 0.3, 1.0)]
     little, much = (np.abs(crop.astype(int) - crops[0]).mean() for crop in crops[1:])
     assert 0 < little < much

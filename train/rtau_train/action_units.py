@@ -13,23 +13,27 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rtau.au import BY_NUMBER, REGIONS
 from rtau.model import AuConfig, TwoViewNet, normalize
+from rtau.errors import UsageError
 from rtau.pretrained import load_pretrained
 
 from .batches import Batch, Share
 from .config import Recipe
 from .cutting import crops_of, cut, pixels
-from .data.faces import FaceSet
+from .data.faces import FaceSet, au_number
 from .drawing import draw, readable
 from .evaluate import auc, f1, icc31
 from .graph import adjacency, load_prior
-from .losses import co_regularization, multi_view, supervised
+from .losses import HIDDEN, co_regularization, multi_view, sight, supervised
 from .parts import Parts, open_parts
 from .schedule import ramp
 from .views import agreement, classifier_cosine, linear_cka
 
 #: Streams of chance: labeled and unlabeled faces are drawn apart.
 _LABELED, _UNLABELED = 0, 1
+#: How much telling what shows counts in the loss.
+_SIGHT = 0.3
 #: Faces on which the views' features are compared.
 _COMPARED = 512
 
@@ -49,6 +53,11 @@ class AuTask:
         self.recipe, self.parts = recipe, parts or open_parts(recipe)
         labeled = self.parts.labeled
         self.config = AuConfig.from_dict({**recipe.model, "names": labeled.names})
+        if self.config.sight and labeled.visible is None:
+            raise UsageError("model.sight is on, but nothing says what is hidden in these faces: leave it off")
+        #: Of each label the column of its region; None where it has none.
+        self._regions = [REGIONS.index(BY_NUMBER[au].region) if (au := au_number(name)) in BY_NUMBER else None
+                         for name in labeled.names]
         prior = None if recipe.graph.prior is None else load_prior(recipe.graph.prior, labeled.names)
         relations = torch.from_numpy(adjacency(
             labeled.labels, normalized=recipe.graph.normalized, signed=recipe.graph.signed, prior=prior,
@@ -82,14 +91,18 @@ class AuTask:
         """Aligned crops: labeled ones and, once the co-regularization wants them, unlabeled ones."""
         loop, method = self.recipe.loop, self.recipe.method
         labeled, unlabeled = self.parts.labeled, self.parts.unlabeled
-        crops, picks, failed = self._draw(labeled, _LABELED, loop.batch, share)
-        labels, intensity = labeled.labels[picks], labeled.intensity[picks]
+        crops, covered, picks, failed = self._draw(labeled, _LABELED, loop.batch, share)
+        labels, intensity, visible = labeled.labels[picks], labeled.intensity[picks], labeled.shown[picks]
+        visible = visible * (1 - covered)
+        hidden = self._hidden(visible, covered)
+        labels, intensity = np.where(hidden, np.int8(0), labels), np.where(hidden, np.float32(np.nan), intensity)
         sources = labeled.source[picks]
         if unlabeled is not None and self.factors(share.step).get("co_regularization"):
-            more, picks, others = self._draw(unlabeled, _UNLABELED, loop.unlabeled_batch or loop.batch, share)
+            more, _, picks, others = self._draw(unlabeled, _UNLABELED, loop.unlabeled_batch or loop.batch, share)
             crops, sources = np.concatenate([crops, more]), np.concatenate([sources, unlabeled.source[picks]])
             labels = np.concatenate([labels, np.zeros((len(more), labels.shape[1]), np.int8)])
             intensity = np.concatenate([intensity, np.full((len(more), labels.shape[1]), np.nan, np.float32)])
+            visible = np.concatenate([visible, np.full((len(more), len(REGIONS)), np.nan, np.float32)])
             failed = failed + others
         told = np.arange(len(crops)) < len(share.rows(loop.batch))
         weights = {"supervised": float((labels != 0).sum())}
@@ -97,19 +110,32 @@ class AuTask:
             counted = len(crops) if method.labeled else int((~told).sum())
             weights |= {"multi_view": 1.0, "co_regularization": float(counted * labels.shape[1])}
         tensors = {"pixels": crops, "labels": labels, "intensity": intensity, "told": told}
+        if self.config.sight:
+            weights["sight"] = float(np.isfinite(visible).sum())
+            tensors["visible"] = visible
         return Batch({name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in tensors.items()}, weights,
                      tuple(sources.tolist()), tuple(failed))
 
-    def _draw(self, faces: FaceSet, stream: int, count: int, share: Share) -> tuple[np.ndarray, list[int], list[str]]:
-        """Crops of a share's rows, which faces they are, and sources of those that could not be read."""
+    def _draw(self, faces: FaceSet, stream: int, count: int, share: Share
+              ) -> tuple[np.ndarray, np.ndarray, list[int], list[str]]:
+        """Crops of a share's rows, how far their regions are covered [N, 6], which faces they are, and sources of
+        those that could not be read."""
         size, altered, strict = self.config.size, self.recipe.augment, self.recipe.loop.strict
         drawn, failed = draw(faces, share, count, stream, strict=strict)
         own = (self.config.views,) if altered.per_view else ()
         crops = np.empty((len(drawn), *own, size, size, 3), np.uint8)
+        covered = np.zeros((len(drawn), len(REGIONS)), np.float32)
         for place, (pick, image, rng) in enumerate(drawn):
             for crop in crops[place] if own else crops[place, None]:
-                crop[:] = cut(image, faces.points[pick], size, rng, altered)
-        return crops, [face.pick for face in drawn], failed
+                made = cut(image, faces.points[pick], size, rng, altered)
+                crop[:], covered[place] = made.image, np.maximum(covered[place], made.covered)
+        return crops, covered, [face.pick for face in drawn], failed
+
+    def _hidden(self, visible: np.ndarray, covered: np.ndarray) -> np.ndarray:
+        """bool [N, C]: whose region can't be judged, by what shows of it (NaN unknown) or by what covers it."""
+        shown = np.where(np.isnan(visible), 1 - covered, visible)
+        return np.stack([shown[:, region] < HIDDEN if region is not None else np.zeros(len(shown), bool)
+                         for region in self._regions], 1)
 
     # -- loss --------------------------------------------------------------------------------
 
@@ -119,15 +145,20 @@ class AuTask:
         if self.config.views == 2:
             risen = ramp(step, start=method.pretrain, length=method.ramp)
             factors |= {"multi_view": risen * method.multi_view, "co_regularization": risen * method.co_regularization}
+        if self.config.sight:
+            factors["sight"] = _SIGHT
         return factors
 
     def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The terms of the method; those of two views only where there are two."""
         assert isinstance(model, TwoViewNet)
-        scores = model(self._seen(batch["pixels"])).float()
+        scores, shows = model.read(self._seen(batch["pixels"]))
+        scores = scores.float()
         weight = None if self.positive_weight is None else self.positive_weight.to(scores.device)
         terms = {"supervised": supervised(scores, model.thresholds().float(), batch["labels"], batch["intensity"],
                                           weight)}
+        if shows is not None:
+            terms["sight"] = sight(shows.float(), batch["visible"])
         if self.config.views == 1:
             return terms
         first, second = model.final_classifiers()

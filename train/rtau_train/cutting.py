@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from rtau.au import REGIONS
 from rtau.crop import apply, similarity, warp
 
 from .config import AugmentSettings
-from .data.augment import degrade
+from .data.augment import degrade_telling
 
 #: Multi-PIE points under a left-right mirror.
 MIRROR = np.array([
@@ -20,20 +22,44 @@ MIRROR = np.array([
     64, 63, 62, 61, 60, 67, 66, 65])
 
 
-def cut(image: np.ndarray, points: np.ndarray, size: int, rng: np.random.Generator, settings: AugmentSettings
-        ) -> np.ndarray:
-    """One training crop uint8 [S, S, 3] of a picture (RGB) by its points [68, 2], altered as the settings say."""
-    return cut_with_points(image, points, size, rng, settings)[0]
+#: Per region of `rtau.au.REGIONS` the points about each of its sides.
+_SIDES: tuple[tuple[tuple[int, ...], ...], ...] = (
+    ((17, 18, 19, 20, 21), (22, 23, 24, 25, 26)), (tuple(range(36, 42)), tuple(range(42, 48))), (tuple(range(29, 36)),),
+    ((36, 41, 48, 31), (45, 46, 54, 35)), (tuple(range(48, 60)),), ((6, 7, 8, 9, 10, 57),))
 
 
-def cut_with_points(image: np.ndarray, points: np.ndarray, size: int, rng: np.random.Generator,
-                    settings: AugmentSettings) -> tuple[np.ndarray, np.ndarray]:
-    """The same, and where the points lie in it, pixels [68, 2]."""
+class Crop(NamedTuple):
+    """A face as a network sees it in training.
+
+    Attributes:
+        image: uint8 [S, S, 3], RGB.
+        points: [68, 2], where they lie in it, pixels.
+        covered: float32 [6], what share of each region in `rtau.au.REGIONS` the alteration covered, of the side that
+            shows more.
+    """
+
+    image: np.ndarray
+    points: np.ndarray
+    covered: np.ndarray
+
+
+def cut(image: np.ndarray, points: np.ndarray, size: int, rng: np.random.Generator, settings: AugmentSettings) -> Crop:
+    """One training crop of a picture (RGB) by its points [68, 2], altered as the settings say."""
     matrix = nudge(similarity(misplace(points, rng, settings.misplace)[None], size)[0], size, rng, settings.nudge)
     crop, placed = warp(image, matrix, size), apply(matrix, points)
+    covered = np.zeros(len(REGIONS), np.float32)
     if settings.degrade:
-        crop = degrade(crop, rng, settings.degrade)
-    return mirror(crop, placed) if rng.random() < settings.flip else (crop, placed)
+        crop, over = degrade_telling(crop, rng, settings.degrade)
+        if over is not None:
+            covered[:] = [min(_share(over, placed[list(side)]) for side in sides) for sides in _SIDES]
+    return Crop(*(mirror(crop, placed) if rng.random() < settings.flip else (crop, placed)), covered)
+
+
+def _share(over: np.ndarray, points: np.ndarray) -> float:
+    """What share of the box about some points is covered, of a map bool [S, S]."""
+    low, high = np.floor(points.min(0)).astype(int), np.ceil(points.max(0)).astype(int) + 1
+    box = over[max(low[1], 0):max(high[1], 0), max(low[0], 0):max(high[0], 0)]
+    return float(box.mean()) if box.size else 0.0
 
 
 def mirror(crop: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,9 @@ from torch.nn import functional as F
 #: How much each grade's threshold counts, A..E: presence first, and the rare strong grades least.
 GRADE_WEIGHTS = (1.0, 0.5, 0.5, 0.4, 0.3)
 
+#: A region of which so little shows can't be judged; one of which so much shows can. Between them nobody is sure.
+HIDDEN, SHOWS = 0.2, 0.5
+
 #: Beyond such a logit a probability is 0 or 1 to the last bit, in any precision.
 _SATURATED = 1e4
 #: Shorter classifiers have no direction.
@@ -53,6 +56,22 @@ def supervised(scores: Tensor, thresholds: Tensor, labels: Tensor, intensity: Te
         pos_weight=None if positive_weight is None else positive_weight.to(scores.dtype).unsqueeze(-1))
     weight = scores.new_tensor(GRADE_WEIGHTS[:grades])
     return torch.where(told, each * weight, 0.0).sum() / (len(scores) * known.sum().clamp(min=1))
+
+
+def sight(logits: Tensor, visible: Tensor) -> Tensor:
+    """Cross-entropy of whether a region of the face shows: surely from `SHOWS` up, surely not from `HIDDEN` down.
+
+    Args:
+        logits: float [N, R].
+        visible: float [N, R], what share of a region shows, 0..1; NaN where unknown, which contributes nothing.
+
+    Returns:
+        The mean over what is known; 0 where nothing is.
+    """
+    known = torch.isfinite(visible)
+    wanted = ((torch.nan_to_num(visible) - HIDDEN) / (SHOWS - HIDDEN)).clamp(0, 1)
+    each = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+    return torch.where(known, each, 0.0).sum() / known.sum().clamp(min=1)
 
 
 def co_regularization(scores: Tensor, mask: Tensor | None = None) -> Tensor:

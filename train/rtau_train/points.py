@@ -22,7 +22,7 @@ from rtau.view import open_view
 
 from .batches import Batch, Share
 from .config import Recipe
-from .cutting import cut_with_points, pixels
+from .cutting import cut, pixels
 from .data.faces import FaceSet
 from .drawing import draw, readable
 from .parts import Parts, open_parts
@@ -91,8 +91,8 @@ class PointsTask:
         drawn, failed = draw(self.faces, share, self.recipe.loop.batch, strict=self.recipe.loop.strict)
         crops, places = np.empty((len(drawn), size, size, 3), np.uint8), np.empty((len(drawn), 68, 2), np.float32)
         for place, (pick, image, rng) in enumerate(drawn):
-            crops[place], points = cut_with_points(image, self.faces.points[pick], size, rng, self.recipe.augment)
-            places[place] = _shares(points, size)
+            crop = cut(image, self.faces.points[pick], size, rng, self.recipe.augment)
+            crops[place], places[place] = crop.image, _shares(crop.points, size)
         return Batch({"pixels": torch.from_numpy(crops), "points": torch.from_numpy(places)},
                      {"place": float(len(drawn))}, tuple(str(self.faces.source[face.pick]) for face in drawn),
                      tuple(failed))
@@ -123,9 +123,9 @@ class PointsTask:
     def _cut(self) -> tuple[np.ndarray, np.ndarray]:
         """Crops of the validation faces that can be read, turned and shifted but not altered, and their points."""
         size, settings = self.config.size, replace(self.recipe.augment, degrade=0.0)
-        pairs = [cut_with_points(image, self.validation.points[row], size, np.random.default_rng(row), settings)
+        found = [cut(image, self.validation.points[row], size, np.random.default_rng(row), settings)
                  for row, image in readable(self.validation, strict=self.recipe.loop.strict)]
-        return np.stack([crop for crop, _ in pairs]), np.stack([_shares(points, size) for _, points in pairs])
+        return np.stack([crop.image for crop in found]), np.stack([_shares(crop.points, size) for crop in found])
 
 
 def _shares(points: np.ndarray, size: int) -> np.ndarray:

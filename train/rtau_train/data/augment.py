@@ -18,10 +18,18 @@ def degrade(image: np.ndarray, rng: np.random.Generator, strength: float = 1.0) 
         rng: the source of chance.
         strength: 0..1, scales how often and how far.
     """
-    out = _light(image, rng, strength)
+    return degrade_telling(image, rng, strength)[0]
+
+
+def degrade_telling(image: np.ndarray, rng: np.random.Generator, strength: float = 1.0
+                    ) -> tuple[np.ndarray, np.ndarray | None]:
+    """The same, and bool [S, S] where something was drawn over the picture; None for nowhere."""
+    out, covered = _light(image, rng, strength), None
     if rng.random() < 0.25 * strength:
+        before = out.copy()
         _occlude(out, rng)
-    return sense(out, _draw_camera(rng, strength), rng)
+        covered = (out != before).any(2)
+    return sense(out, _draw_camera(rng, strength), rng), covered
 
 
 def _draw_camera(rng: np.random.Generator, strength: float) -> Sensor:

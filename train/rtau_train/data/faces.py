@@ -13,6 +13,7 @@ from typing import Protocol, Self
 
 import numpy as np
 
+from rtau.au import REGIONS
 from rtau.errors import InputError
 
 _AU = re.compile(r"AU0*([1-9]\d*)", re.IGNORECASE)
@@ -119,13 +120,18 @@ class FaceSet(_Labeled):
     Attributes:
         pictures: N of them; each is the whole picture or a piece about the face.
         points: float32 [N, 68, 2], Multi-PIE order, pixels of its picture (centres at integers).
+        visible: float32 [N, 6], what share of each region in `rtau.au.REGIONS` shows, 0..1, NaN where unknown; None
+            where nothing is known of any.
     """
 
     pictures: Pictures
     points: np.ndarray
+    visible: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.visible is not None and self.visible.shape != (len(self), len(REGIONS)):
+            raise ValueError(f"visible has shape {self.visible.shape}, expected {(len(self), len(REGIONS))}")
         if not len(self) == len(self.pictures) == len(self.points):
             raise ValueError(f"{len(self)} faces, {len(self.pictures)} pictures, {len(self.points)} rows of points")
 
@@ -133,7 +139,8 @@ class FaceSet(_Labeled):
         """Some of the faces, by slice, mask or list of rows."""
         chosen = np.arange(len(self))[rows]
         return replace(self, pictures=_Chosen(self.pictures, chosen), **{
-            name: getattr(self, name)[chosen] for name in ("subject", "labels", "intensity", "source", "points")})
+            name: getattr(self, name)[chosen] for name in ("subject", "labels", "intensity", "source", "points")},
+            visible=None if self.visible is None else self.visible[chosen])
 
     @classmethod
     def join(cls, sets: Sequence[FaceSet]) -> FaceSet:
@@ -144,7 +151,13 @@ class FaceSet(_Labeled):
             raise ValueError("the sets have different labels; select the same ones first")
         return cls(sets[0].names, *(np.concatenate([getattr(s, name) for s in sets]) for name in
                                     ("subject", "labels", "intensity", "source")),
-                   _Joined([s.pictures for s in sets]), np.concatenate([s.points for s in sets]))
+                   _Joined([s.pictures for s in sets]), np.concatenate([s.points for s in sets]),
+                   None if all(s.visible is None for s in sets) else np.concatenate([s.shown for s in sets]))
+
+    @property
+    def shown(self) -> np.ndarray:
+        """`visible`, all NaN where nothing is known."""
+        return np.full((len(self), len(REGIONS)), np.nan, np.float32) if self.visible is None else self.visible
 
 
 class _Chosen:

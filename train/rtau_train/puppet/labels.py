@@ -30,6 +30,12 @@ _LEAKS: tuple[tuple[int, int, float], ...] = (
 #: The same where the cause is one of `sample.OTHERS`.
 _LEAKS_OF_OTHERS: tuple[tuple[int, int, float], ...] = (
     (10, 22, 0.25), (17, 28, 0.15), (23, 28, 0.15), (24, 28, 0.15), (23, 18, 0.30), (24, 18, 0.55), (10, 18, 0.80))
+#: Of `sample.OTHERS` those that are labels of their own.
+TOLD: tuple[int, ...] = (18, 22, 28)
+#: What hides them: an AU, or another of the others, from an activation on.
+_LEAKS_TO_OTHERS: tuple[tuple[int, int, float], ...] = ((18, 22, 0.15), (22, 18, 0.15), (28, 23, 0.15), (28, 24, 0.30))
+#: A mouth of which less shows is not judged.
+_MOUTH_SHOWS = 0.35
 _AMBIGUOUS = (0.5, 1.0)  # neither absent nor present
 
 
@@ -67,3 +73,17 @@ def intensities(activation: np.ndarray, lip_gap: np.ndarray, lid_gap: np.ndarray
     known[:, column[5]] &= ~(closed < 0.5)
     known[:, column[43]] &= ~((np.abs(lid_gap[:, 0] - lid_gap[:, 1]) > 0.4))  # a wink is no 43
     return intensity.astype(np.float32), known
+
+
+def told(labels: dict) -> dict[int, float]:
+    """Intensity 0..5 of each of `TOLD` in a picture, by its record; NaN where the picture does not tell."""
+    column = {au: i for i, au in enumerate(AUS)}
+    activation = {au: float(max(labels["activation"][i])) for au, i in column.items()}
+    activation |= {au: float(labels["others"].get(str(au), 0.0)) for au in OTHERS}
+    seen = labels["visibility"]["mouth"] >= _MOUTH_SHOWS
+    grades = {}
+    for au in TOLD:
+        grade = float(np.interp(activation[au], KNOTS, GRADES))
+        faked = grade < 1 and any(activation[cause] >= least for one, cause, least in _LEAKS_TO_OTHERS if one == au)
+        grades[au] = grade if seen and not faked and not _AMBIGUOUS[0] < grade < _AMBIGUOUS[1] else float("nan")
+    return grades

@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from rtau.au import BY_NUMBER, Region
+from rtau.au import BY_NUMBER, REGIONS, Region
 
 from ..data.people import Part, part_of
 from .labels import GRADES, KNOTS, LID, intensities
@@ -28,6 +28,11 @@ _SEEN_AT: dict[Region, tuple[str, ...]] = {
 _HIDDEN = 0.35
 #: AUs without sides: read off the jaw and the lips.
 _MIDDLE = (17, 25, 26)
+
+
+def shown(labels: dict[str, Any]) -> list[float]:
+    """What share of each region in `rtau.au.REGIONS` shows, 0..1, of the side that shows more, by a picture's record."""
+    return [max(labels["visibility"][part] for part in _SEEN_AT[region]) for region in REGIONS]
 
 
 def typology_angle(colour: np.ndarray) -> float:
