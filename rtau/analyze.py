@@ -114,9 +114,9 @@ class Analyzer:
         assert self._runner is not None
         with self.watch("crop"):
             crops = align(frame.image, faces.landmarks, int(self._weights.facts["config"]["size"]))
-            quality, assessable = assess(frame, faces, crops, self.aus)
         with self.watch("action units"):
-            presence, intensity = self._runner(crops)
+            presence, intensity, *sight = self._runner(crops)
+        quality, assessable = assess(frame, faces, crops, self.aus, *sight)
         columns = [self._weights.columns[au] for au in self.aus]
         presence = np.where(assessable, presence[:, columns], np.nan).astype(np.float32)
         intensity = np.where(assessable, np.clip(intensity[:, columns], 0, 5), np.nan).astype(np.float32)

@@ -232,10 +232,9 @@ def test_what_the_views_are_nearly_sure_of_keeps_its_digits(slope):
     net = DeployedAuNet(AuConfig(NAMES[:3], size=32, width=8, features=4, grades=1)).eval()
     scores = torch.linspace(-13.5, 13.5, 2 * 400 * 3).view(2, 400, 3).flip(0)
     scores[1] = scores[0] * 0.97
-    net.scores = lambda pixels: scores
     net.calibration[0] = slope
     with torch.no_grad():
-        presence, _ = net(torch.zeros(400, 3, 32, 32))
+        presence, _ = net.read(scores)
     reached, missed = (torch.sigmoid(x.double()).mean(0).clamp(min=1e-6) for x in (scores, -scores))
     expected = torch.sigmoid(slope * torch.log(reached / missed))
     assert (presence - expected).abs().max() < 2e-6

@@ -140,7 +140,7 @@ def test_the_weights_give_the_checkpoints_numbers(run, exported, face):
     assert np.allclose(presence, grades[..., 0], atol=1e-5)
     expected = grades[..., 0] + sum(grades[..., :k + 1].min(-1) for k in range(1, 5))
     assert np.allclose(intensity, expected, atol=1e-4)
-    assert len(saved["facts"]["network"]["names"]) == presence.shape[1] == 18
+    assert len(saved["facts"]["network"]["names"]) == presence.shape[1] == 21
 
 
 def test_the_manifest_says_what_the_file_is_and_nothing_of_this_machine(run, exported):
@@ -190,7 +190,7 @@ def test_onnx_needs_nothing_of_rtau(exported, face):
         crops = np.concatenate([face[1], rng.integers(0, 256, (count - 1, 32, 32, 3)).astype(np.uint8)])
         found = session.run(["presence", "intensity"], {"pixels": crops.transpose(0, 3, 1, 2).astype(np.float32)})
         for a, b in zip(found, runner(crops), strict=True):
-            assert a.shape == (count, 18) and np.abs(a - b).max() < 1e-4
+            assert a.shape == (count, 21) and np.abs(a - b).max() < 1e-4
 
 
 @pytest.mark.parametrize("config", [

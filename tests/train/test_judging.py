@@ -273,7 +273,7 @@ def test_some_labels_and_two_networks(renders, run, tmp_path):
     assert values["comparison"]["b"] == run.name and values["against"]["model"] == run.name
     assert values["comparison"]["labels"]["AU12"]["auc"]["low"] is not None
     everything = json.loads(rtau(renders, "--weights", "au", "--backend", "torch", "--resamples", 0, "--json").stdout)
-    assert len(everything["report"]["labels"]) == 18
+    assert len(everything["report"]["labels"]) == 21
     left = rtau(renders, "--weights", run, "--backend", "torch", "--resamples", 0)
     assert "Left out, as not every network reads them: AU02, AU04" in left.stdout.replace("\n", " ")
 

@@ -27,7 +27,7 @@ class Drift:
     """The largest differences.
 
     Attributes:
-        values: by output: "logits", "presence" (0..1) and "intensity" (0..5) of an AU network; "points" (crop pixels),
+        values: by output: "logits", "presence" (0..1), "intensity" (0..5) and "sight" (0..1) of an AU network; "points" (crop pixels),
             "presence" (a logit) and "pose" (radians) of a landmark network. Logits are those of the views where the
             file tells them, in shares of what is larger than 1; else of presence where it is neither near 0 nor near 1.
         allowed: the tolerance of each.
@@ -76,9 +76,11 @@ def _expected(trained: TwoViewNet | LandmarkNet, deployed: DeployedAuNet | Landm
     if not isinstance(trained, TwoViewNet):
         return dict(zip(("points", "presence", "pose"), (o.numpy() for o in trained(pixels(crops))), strict=True))
     assert isinstance(deployed, DeployedAuNet)
-    scores = trained(normalize(pixels(crops))).numpy()
+    read_scores, shows = trained.read(normalize(pixels(crops)))
+    scores = read_scores.numpy()
     presence, intensity = read(agreed_logits(scores, trained.thresholds().numpy()), deployed.calibration.numpy())
-    return {"logits": scores, "presence": presence} | ({"intensity": intensity} if trained.config.grades > 1 else {})
+    return ({"logits": scores, "presence": presence} | ({"intensity": intensity} if trained.config.grades > 1 else {})
+            | ({} if shows is None else {"sight": torch.sigmoid(shows).numpy()}))
 
 
 def _differences(wanted: Outputs, found: Outputs) -> dict[str, float]:

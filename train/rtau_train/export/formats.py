@@ -47,7 +47,7 @@ class Safetensors:
 
     suffix = ".safetensors"
     #: The arithmetic is the checkpoint's: all agrees to rounding.
-    tolerance = {"au": {"logits": 1e-5, "presence": 1e-4, "intensity": 5e-4},
+    tolerance = {"au": {"logits": 1e-5, "presence": 1e-4, "intensity": 5e-4, "sight": 1e-5},
                  "landmarks": {**LANDMARK_TOLERANCE, "presence": 1e-3}}
 
     def check(self) -> None:
@@ -63,7 +63,7 @@ class Safetensors:
 
         @torch.no_grad()
         def run(crops: np.ndarray) -> Outputs:
-            outputs = dict(zip(output_names(net), (o.numpy() for o in net(pixels(crops))), strict=False))
+            outputs = dict(zip(output_names(net), (o.numpy() for o in Told(net)(pixels(crops))), strict=True))
             return outputs | ({"logits": net.scores(pixels(crops)).numpy()} if isinstance(net, DeployedAuNet) else {})
 
         return run
@@ -71,8 +71,13 @@ class Safetensors:
 
 def output_names(net: nn.Module) -> tuple[str, ...]:
     """Of a deployed network's outputs that mean something: a network of presence alone has no intensity."""
+    return tuple(name for name in _names(net) if name)
+
+
+def _names(net: nn.Module) -> tuple[str, ...]:
+    """Of all its outputs, "" for one that means nothing."""
     if isinstance(net, DeployedAuNet):
-        return ("presence", "intensity") if net.config.grades > 1 else ("presence",)
+        return "presence", "intensity" if net.config.grades > 1 else "", *(("sight",) if net.config.sight else ())
     return "points", "presence", "pose"
 
 
@@ -86,4 +91,4 @@ class Told(nn.Module):
         self.train(net.training)
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return self.net(pixels)[: len(self.names)]
+        return tuple(output for name, output in zip(_names(self.net), self.net(pixels), strict=True) if name)

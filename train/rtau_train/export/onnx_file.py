@@ -24,14 +24,14 @@ OPSET = 17
 
 class Onnx:
     """One file, with a batch of any size: "pixels" float32 [N, 3, S, S], RGB 0..255, to "presence" and "intensity"
-    [N, C], or "points", "presence" and "pose". Its metadata "rtau" holds the manifest's facts as JSON, names of labels
+    [N, C] and, where the network tells it, "sight" [N, 6], or "points", "presence" and "pose". Its metadata "rtau" holds the manifest's facts as JSON, names of labels
     included.
     """
 
     suffix = ".onnx"
     #: Another engine adds up in another order, and has batch norms multiplied into the convolutions. The logits are
     #: those of presence, whose digits float32 loses where the views are sure: only a wrong graph is beyond this.
-    tolerance = {"au": {"logits": 0.1, "presence": 1e-3, "intensity": 5e-3},
+    tolerance = {"au": {"logits": 0.1, "presence": 1e-3, "intensity": 5e-3, "sight": 1e-3},
                  "landmarks": {**LANDMARK_TOLERANCE, "presence": 5e-3}}
 
     def check(self) -> None:

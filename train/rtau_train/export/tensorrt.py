@@ -33,7 +33,7 @@ class TensorRt:
     """
 
     suffix = ".ep"
-    tolerance = {"au": {"logits": 0.2, "presence": 0.02, "intensity": 0.1},
+    tolerance = {"au": {"logits": 0.2, "presence": 0.02, "intensity": 0.1, "sight": 0.02},
                  "landmarks": {"points": 0.1, "presence": 0.05, "pose": 0.01}}
 
     def check(self) -> None:
