@@ -240,12 +240,12 @@ class DeployedAuNet(nn.Module):
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
         features = self._features(pixels)
-        read = self.read(self._scores(features))
+        read = self.calibrated(self._scores(features))
         sight = _sight(self.sight, features)
         return read if sight is None else (*read, torch.sigmoid(sight))
 
-    def read(self, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """Calibrated presence and intensity [N, C] of scores [views, N, C]."""
+    def calibrated(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Presence and intensity [N, C] of scores [views, N, C]."""
         logits = scores.unsqueeze(-1) - self.thresholds
         # Both chances are taken from the logits: 1 - p has few digits left where p is nearly 1.
         reached, missed = (torch.sigmoid(x).mean(0).clamp(min=1e-6) for x in (logits, -logits))

@@ -234,7 +234,7 @@ def test_what_the_views_are_nearly_sure_of_keeps_its_digits(slope):
     scores[1] = scores[0] * 0.97
     net.calibration[0] = slope
     with torch.no_grad():
-        presence, _ = net.read(scores)
+        presence, _ = net.calibrated(scores)
     reached, missed = (torch.sigmoid(x.double()).mean(0).clamp(min=1e-6) for x in (scores, -scores))
     expected = torch.sigmoid(slope * torch.log(reached / missed))
     assert (presence - expected).abs().max() < 2e-6
