@@ -30,6 +30,9 @@ _FORMATS = ("safetensors", "onnx", "tensorrt")
 @click.option("--prior", type=click.FloatRange(0.001, 0.999), default=0.15, show_default=True, metavar="SHARE",
               help="Of faces that show an AU where the network will be used. Other attributes keep the share that they "
                    "have in DATA.")
+@click.option("--rest", type=_PATH, metavar="DATA",
+              help="Aligned faces at rest, whose people don't test: presence is then lowered until no more than 1 % of "
+                   "them are said to show an AU.")
 @click.option("--uncalibrated", is_flag=True, help="Leave probabilities as trained; needs no data.")
 @click.option("--crops", type=_PATH, metavar="DATA",
               help="Faces on which each file is held against the checkpoint: aligned, rendered, pictures or a video; "
@@ -48,6 +51,7 @@ def export(run: Path, no_progress: bool, **settings: Any) -> None:
     rtau process video.mp4 --model exported/au.safetensors
     rtau export runs/au --out exported --name mine --format onnx
     rtau export runs/au --out exported --data others --crops photos/
+    rtau export runs/au --out exported --prior 0.3 --rest portraits
     """
     try:
         from ..export.order import Order

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 #: Share of faces that show an AU, for which presence is calibrated: fewer than the renders show,
 #: more than everyday video does. A larger one finds more smiles and gives more false alarms.
 PRIOR = 0.15
+#: Share of faces at rest that may be called present, of each AU.
+ALARMS = 0.01
 #: Least share that any grade is calibrated for.
 _LEAST = 0.005
 #: Least and largest slope of a calibration.
@@ -35,6 +37,27 @@ _BATCH = 64
 
 #: Is told how many faces are done of how many.
 Tell = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Rest:
+    """What was made of faces that show nothing.
+
+    Attributes:
+        data: name of their folder.
+        faces: how many.
+        alarms: share of them that may be called present.
+        shifts: by how much the log-odds of presence were lowered for that, of the labels for which they were.
+    """
+
+    data: str
+    faces: int
+    alarms: float
+    shifts: dict[str, float]
+
+    def __str__(self) -> str:
+        lowered = ", ".join(f"{name} by {shift:.1f}" for name, shift in self.shifts.items()) or "nothing"
+        return f"lowered for {self.faces} faces at rest in {self.data}: {lowered}"
 
 
 @dataclass(frozen=True)
@@ -47,6 +70,7 @@ class Calibration:
         prior: share of faces for which the presence of AUs was calibrated.
         figures: plain values: means, and "per_label" the same for each label with the counts behind them.
         left: labels that stay as trained, because they are always or never present in these faces.
+        rest: what was then made of faces at rest, if there were any.
     """
 
     data: str
@@ -55,10 +79,12 @@ class Calibration:
     prior: float
     figures: dict[str, Any]
     left: tuple[str, ...]
+    rest: Rest | None = None
 
     def __str__(self) -> str:
         means = ", ".join(f"{key} {value:.3f}" for key, value in self.figures.items() if key != "per_label")
-        return f"calibrated on {self.faces} faces of {self.people} people in {self.data}" + f": {means}" * bool(means)
+        text = f"calibrated on {self.faces} faces of {self.people} people in {self.data}" + f": {means}" * bool(means)
+        return text if self.rest is None else f"{text}; {self.rest}"
 
 
 def open_held_out(trained: Trained, data: Path | None) -> FaceSet:
@@ -146,6 +172,33 @@ def calibrate(net: DeployedAuNet, faces: FaceSet, data: str, prior: float = PRIO
         log.warning("always or never present in %s, so not calibrated: %s", data, ", ".join(left))
     figures = _figures(faces, *read(logits, net.calibration.numpy()), graded=net.config.grades > 1)
     return Calibration(data, len(faces), len(set(faces.subject.tolist()) - {""}), prior, figures, tuple(left))
+
+
+def settle(net: DeployedAuNet, faces: FaceSet, data: str, tell: Tell | None = None) -> Rest:
+    """Lower the presence of Action Units, in place, until no more than `ALARMS` of these faces at rest show one.
+
+    Renders are not reality: a real face at rest may look a little like what the network calls an AU. Nothing is
+    raised, and other attributes stay as they are.
+
+    Args:
+        net: calibrated.
+        faces: at rest, of people who neither test nor matter afterwards. Labels play no part.
+        data: what to call them.
+        tell: hears of the progress.
+
+    Raises:
+        InputError: none of the faces can be read.
+    """
+    scores, rows = _scores(net, faces, tell)
+    slope, shift = (net.calibration[k, :, 0].numpy() for k in (0, 1))
+    logits = agreed_logits(scores, net.thresholds.numpy())[..., 0] * slope + shift
+    highest = np.quantile(logits, 1 - ALARMS, axis=0)
+    shifts = {}
+    for column, name in enumerate(net.config.names):
+        if au_number(name) and highest[column] > 0:
+            net.calibration[1, column, 0] -= float(highest[column])
+            shifts[name] = round(float(highest[column]), 3)
+    return Rest(data, len(rows), ALARMS, shifts)
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from rtau.model import DeployedAuNet, LandmarkNet
 from rtau.sinks.paths import output_error
 from rtau.store import sha256_of
 
-from .calibrate import PRIOR, Calibration, Tell, calibrate, open_held_out
+from ..data.corpus import open_faces
+from .calibrate import PRIOR, Calibration, Tell, calibrate, open_held_out, settle
 from .drift import Drift, DriftError, measure
 from .formats import Format, Safetensors, output_names
 from .onnx_file import Onnx
@@ -41,6 +42,7 @@ class Order:
         formats: names of `FORMATS`; "safetensors" is always among them.
         data: labeled faces of people whom the run did not learn from, see `calibrate.open_held_out`.
         prior: share of faces that show an AU where the network will be used.
+        rest: aligned faces at rest, see `calibrate.settle`.
         uncalibrated: leave probabilities as trained.
         crops: faces on which the files are checked, see `probe.open_probe`.
         overwrite: replace an earlier export of this name.
@@ -52,6 +54,7 @@ class Order:
     formats: Sequence[str] = ()
     data: Path | None = None
     prior: float = PRIOR
+    rest: Path | None = None
     uncalibrated: bool = False
     crops: Path | None = None
     overwrite: bool = False
@@ -91,8 +94,9 @@ def export(order: Order, bars: Bars = lambda unit: contextlib.nullcontext()) -> 
         DriftError: a file does not do what the checkpoint does; nothing is left behind.
         OutputError: the folder can't be written, or holds another network of that name.
     """
-    if order.uncalibrated and order.data is not None:
-        raise UsageError("--uncalibrated and --data contradict each other: leave one out")
+    for name in ("data", "rest"):
+        if order.uncalibrated and getattr(order, name) is not None:
+            raise UsageError(f"--uncalibrated and --{name} contradict each other: leave one out")
     chosen = {name: FORMATS[name] for name in dict.fromkeys(("safetensors", *order.formats))}
     for form in chosen.values():
         form.check()
@@ -130,15 +134,20 @@ def export(order: Order, bars: Bars = lambda unit: contextlib.nullcontext()) -> 
 def _calibrate(order: Order, trained: Trained, net: DeployedAuNet | LandmarkNet, bars: Bars) -> Calibration | None:
     """Calibrate an AU network in place."""
     if not isinstance(net, DeployedAuNet):
-        if order.data is not None:
-            raise UsageError("a landmark network has nothing to calibrate: leave --data out")
+        if given := next((name for name in ("data", "rest") if getattr(order, name) is not None), None):
+            raise UsageError(f"a landmark network has nothing to calibrate: leave --{given} out")
         return None
     if order.uncalibrated:
         return None
     faces = open_held_out(trained, order.data)
     path = order.data or trained.recipe.data.validation or trained.recipe.data.labeled or trained.recipe.renders
     with bars("faces") as tell:
-        return calibrate(net, faces, path.name if path else "", order.prior, tell)
+        calibration = calibrate(net, faces, path.name if path else "", order.prior, tell)
+    if order.rest is None:
+        return calibration
+    at_rest = open_faces(order.rest, memory=0)
+    with bars("faces") as tell:
+        return replace(calibration, rest=settle(net, at_rest, order.rest.name, tell))
 
 
 def _describe(trained: Trained, net: DeployedAuNet | LandmarkNet, calibration: Calibration | None) -> dict[str, Any]:
@@ -147,10 +156,15 @@ def _describe(trained: Trained, net: DeployedAuNet | LandmarkNet, calibration: C
     if calibration is not None:
         return {**facts, "calibration": {"data": calibration.data, "faces": calibration.faces,
                                          "people": calibration.people, "prior": calibration.prior,
-                                         "as_trained": list(calibration.left)}, "validation": calibration.figures}
+                                         "as_trained": list(calibration.left), **_settled(calibration)},
+                "validation": calibration.figures}
     figures = {key: round(float(value), 5) for key, value in trained.saved["figures"].items()
                if key != "score" and value == value}
     return {**facts, **({"calibration": None} if trained.kind == "au" else {}), "validation": figures}
+
+
+def _settled(calibration: Calibration) -> dict[str, Any]:
+    return {} if calibration.rest is None else {"rest": asdict(calibration.rest)}
 
 
 def _sentence(trained: Trained, calibration: Calibration | None) -> str:
