@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from rtau.au import BY_NUMBER, REGIONS
-from rtau.model import AuConfig, TwoViewNet, normalize
 from rtau.errors import UsageError
+from rtau.model import AuConfig, TwoViewNet, normalize
 from rtau.pretrained import load_pretrained
 
 from .batches import Batch, Share

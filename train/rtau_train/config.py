@@ -191,22 +191,22 @@ class Recipe:
     """One network's training.
 
     Attributes:
-        task: "au"; "points", which gives an AU network's backbone something to begin with; or "landmarks".
-        renders, faces: folders that `rtau data render` and `rtau data fetch` filled, for the landmark network;
-            the others take `renders` where `data.labeled` is not given.
+        task: "au"; "points", which gives an AU network's backbone something to begin with; "landmarks"; or "detector".
+        renders, faces: folders that `rtau data render` and `rtau data fetch` filled, for the landmark network and the
+            detector; the others take `renders` where `data.labeled` is not given.
         most_per_person: pictures of each person to read, all when None.
         pretrained: weights for each view's backbone to begin with, see `rtau.backbones.load_pretrained`: a published
             network, `best.pt` of a run of the task "points", or another AU network. "none" for random ones where some
             would be suggested.
         init: a checkpoint of the same network to begin with.
         model: arguments of the network's config.
-        options: what only the landmark task understands.
+        options: what only the landmark task or the detector's understands.
         data, augment: see the classes; of an AU network and of "points".
         method, graph: see the classes; of an AU network.
         loop: see `LoopSettings`.
     """
 
-    task: Literal["au", "points", "landmarks"]
+    task: Literal["au", "points", "landmarks", "detector"]
     renders: Path | None = None
     faces: Path | None = None
     most_per_person: int | None = None

@@ -55,10 +55,11 @@ def open_task(recipe: Recipe, changes: Sequence[str] | None = None) -> tuple[Rec
         RtauError: what it needs is not there, or does not fit.
     """
     torch.manual_seed(recipe.loop.seed)
-    if recipe.task == "landmarks":
+    if recipe.task in ("landmarks", "detector"):
+        from .detection.task import DetectorTask
         from .landmarks import LandmarkTask
         try:
-            return recipe, LandmarkTask(recipe)
+            return recipe, LandmarkTask(recipe) if recipe.task == "landmarks" else DetectorTask(recipe)
         except OSError as error:
             raise InputError(f"{error.filename or error} can't be read ({error.strerror or 'missing'}): fetch it with "
                              "rtau data fetch") from None
@@ -78,7 +79,7 @@ def preview(recipe: Recipe, *, changes: Sequence[str] | None = None) -> Renderab
     """What `train_recipe` would train, to print; aligns and writes nothing."""
     from .preview import preview_parts, preview_task
 
-    if recipe.task == "landmarks":
+    if recipe.task in ("landmarks", "detector"):
         return preview_task(recipe, open_task(recipe)[1])
     from .parts import open_parts
     from .suggest import suggest

@@ -1,4 +1,4 @@
-"""What rtau says of labeled photographs, through the whole pipeline: smiles it sees, and what it sees in neutral faces.
+"""Labeled photographs, and what rtau says of them through the whole pipeline.
 
     neutral   portraits at rest: everything that is called present is a false alarm
     smile     smiling portraits of the same people, labeled for AU 6, 12 and 25
@@ -24,7 +24,6 @@ from rtau.errors import InputError
 from rtau.source import open_source
 
 from ..data.people import part_of
-from ..evaluate import auc
 
 Kind = Literal["neutral", "smile", "still"]
 
@@ -124,6 +123,7 @@ class Seen:
         aus: C numbers.
         presence, intensity: float32 [N, C], NaN where not assessable or no face was found.
         present: bool [N, C], the yes or no.
+        boxes: float32 [N, 4], of the face that was taken, xyxy pixels, NaN where none was.
     """
 
     photographs: tuple[Photograph, ...]
@@ -131,12 +131,21 @@ class Seen:
     presence: np.ndarray
     intensity: np.ndarray
     present: np.ndarray
+    boxes: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.photographs)
 
     def of(self, *kinds: Kind) -> Seen:
         """Those of some kinds."""
         rows = [i for i, photograph in enumerate(self.photographs) if photograph.kind in kinds]
         return Seen(tuple(self.photographs[i] for i in rows), self.aus, self.presence[rows], self.intensity[rows],
-                    self.present[rows])
+                    self.present[rows], self.boxes[rows])
+
+    @property
+    def people(self) -> np.ndarray:
+        """str [N], who is in each, "" where unknown."""
+        return np.array([photograph.person for photograph in self.photographs], str)
 
     def truth(self, au: int) -> np.ndarray:
         """float [N]: 1 present, 0 absent, NaN unknown or not judged."""
@@ -153,7 +162,7 @@ def look(photographs: Sequence[Photograph], analyzer: Analyzer, tell: Callable[[
     """
     shape = len(photographs), len(analyzer.aus)
     presence, intensity = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
-    present = np.zeros(shape, bool)
+    present, boxes = np.zeros(shape, bool), np.full((len(photographs), 4), np.nan, np.float32)
     order = sorted(range(len(photographs)), key=lambda i: str(photographs[i].file))
     before, scores, size = None, None, (0, 0)
     for done, row in enumerate(order):
@@ -163,11 +172,11 @@ def look(photographs: Sequence[Photograph], analyzer: Analyzer, tell: Callable[[
             before, scores, size = photograph.file, analyzer(frame), frame.image.shape[1::-1]
         face = _face(photograph, scores, size)
         if face is not None:
-            presence[row], intensity[row], present[row] = (
-                scores.presence[face], scores.intensity[face], scores.present[face])
+            presence[row], intensity[row], present[row], boxes[row] = (
+                scores.presence[face], scores.intensity[face], scores.present[face], scores.faces.boxes[face])
         if tell is not None:
             tell(done + 1, len(order))
-    return Seen(tuple(photographs), analyzer.aus, presence, intensity, present)
+    return Seen(tuple(photographs), analyzer.aus, presence, intensity, present, boxes)
 
 
 def _face(photograph: Photograph, scores, size: tuple[int, int]) -> int | None:
@@ -179,48 +188,3 @@ def _face(photograph: Photograph, scores, size: tuple[int, int]) -> int | None:
         return int(np.argmax((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])))
     away = np.abs(scores.faces.landmarks[:, 30] / np.array(size) - photograph.nose).max(1)
     return int(np.argmin(away)) if away.min() < _NEAR else None
-
-
-# -- figures ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Figures:
-    """How good one AU is on photographs; NaN where nothing is known of it.
-
-    Attributes:
-        au: its number.
-        neutral, alarms: neutral faces judged, and how many of them were said to show it.
-        smiles, seen, auc: labeled smiles that show it, how many of them were said to, and the AUC of its presence
-            among all portraits.
-        stills, stills_auc: labeled everyday faces that show it, and the AUC among those labeled for it.
-    """
-
-    au: int
-    neutral: int
-    alarms: int
-    smiles: int
-    seen: int
-    auc: float
-    stills: int
-    stills_auc: float
-
-
-def figures(seen: Seen) -> list[Figures]:
-    """Of each AU."""
-    portraits, neutral, smiles, stills = (seen.of(*kinds) for kinds in (
-        ("neutral", "smile"), ("neutral",), ("smile",), ("still",)))
-    rows = []
-    for column, au in enumerate(seen.aus):
-        at_rest, shown = neutral.truth(au) == 0, smiles.truth(au) == 1
-        rows.append(Figures(au, int(at_rest.sum()), int(neutral.present[at_rest, column].sum()), int(shown.sum()),
-                            int(smiles.present[shown, column].sum()),
-                            _auc(portraits, au) if np.isfinite(smiles.truth(au)).any() else math.nan,
-                            int((stills.truth(au) == 1).sum()), _auc(stills, au)))
-    return rows
-
-
-def _auc(seen: Seen, au: int) -> float:
-    truth = seen.truth(au)
-    known = np.isfinite(truth)
-    return float(auc(truth[known] > 0, seen.presence[known, seen.aus.index(au)]))
