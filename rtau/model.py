@@ -327,7 +327,10 @@ def build(weights: Weights) -> nn.Module:
     """
     from safetensors.torch import load_file
 
-    kinds = {"au": (DeployedAuNet, AuConfig), "landmarks": (LandmarkNet, LandmarkConfig)}
+    from .finder import FinderConfig, FinderNet
+
+    kinds = {"au": (DeployedAuNet, AuConfig), "landmarks": (LandmarkNet, LandmarkConfig),
+             "detector": (FinderNet, FinderConfig)}
     kind, config = kinds[weights.facts["kind"]]
     net = kind(config.from_dict(weights.facts["config"]))
     try:

@@ -15,6 +15,8 @@ from ..store import Weights
 
 BackendName = Literal["auto", "openvino", "torch"]
 BACKENDS: tuple[str, ...] = ("auto", "openvino", "torch")
+#: Kinds of networks that take pictures of other sizes than that of their config.
+ANY_SIZE = ("detector",)
 
 
 class Runner(Protocol):
@@ -27,7 +29,10 @@ class Runner(Protocol):
     name: str
 
     def __call__(self, crops: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Outputs (float32, N rows each) of uint8 crops [N, S, S, 3], RGB; N may be 0."""
+        """Outputs (float32, N rows each) of uint8 crops [N, S, S, 3], RGB; N may be 0.
+
+        A network of a kind in `ANY_SIZE` takes pictures [N, H, W, 3] whose sides are multiples of 32.
+        """
 
 
 def choose(name: str, device: str) -> tuple[str, str]:

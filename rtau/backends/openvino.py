@@ -18,11 +18,14 @@ from ..cache import cache_folder
 from ..errors import UsageError
 from ..offline import import_openvino
 from ..store import Weights
+from . import ANY_SIZE
 
 log = logging.getLogger(__name__)
 
 #: Modules that define networks: a kept graph is made anew when one changes.
-_CODE = ("model", "view", "trunk", "backbones")
+_CODE = ("model", "view", "trunk", "backbones", "finder")
+#: Graphs of fixed shape that are kept at most, as pictures come in many.
+_SHAPES = 16
 #: Batches are padded to one of these, so that each gets a graph of fixed shape.
 _BATCHES = (1, 2, 4, 8, 16)
 
@@ -46,9 +49,10 @@ class OpenVinoRunner:
                              "or choose --backend torch") from None
         self._core = self._ov.Core()
         self._size = int(weights.facts["config"]["size"])
+        self._any_size = weights.facts["kind"] in ANY_SIZE
         self._graph_of_one = self._load_graph(weights)
         self._threads = threads
-        self._compiled: dict[int, object] = {}
+        self._compiled: dict[tuple[int, int, int], object] = {}
         self.name = "openvino/cpu f32"
 
     def __call__(self, crops: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -57,27 +61,31 @@ class OpenVinoRunner:
 
     def _run(self, crops: np.ndarray) -> tuple[np.ndarray, ...]:
         count = len(crops)
+        height, width = crops.shape[1:3] if self._any_size else (self._size, self._size)
         batch = next(b for b in _BATCHES if b >= count)
         if batch != count:
-            padded = np.zeros((batch, self._size, self._size, 3), np.uint8)
+            padded = np.zeros((batch, height, width, 3), np.uint8)
             padded[:count] = crops
             crops = padded
-        request = self._request(batch)
+        request = self._request(batch, height, width)
         request.infer({0: np.ascontiguousarray(crops)})
         return tuple(request.get_output_tensor(i).data[:count].copy() for i in range(len(request.model_outputs)))
 
-    def _request(self, batch: int):
-        if batch not in self._compiled:
+    def _request(self, batch: int, height: int, width: int):
+        shape = batch, height, width
+        if shape not in self._compiled:
+            if len(self._compiled) >= _SHAPES:
+                del self._compiled[next(iter(self._compiled))]
             graph = self._graph_of_one.clone()
-            graph.reshape({0: self._ov.PartialShape([batch, self._size, self._size, 3])})
+            graph.reshape({0: self._ov.PartialShape([batch, height, width, 3])})
             settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
             if self._threads:
                 settings["INFERENCE_NUM_THREADS"] = self._threads
-            self._compiled[batch] = self._core.compile_model(graph, "CPU", settings).create_infer_request()
-        return self._compiled[batch]
+            self._compiled[shape] = self._core.compile_model(graph, "CPU", settings).create_infer_request()
+        return self._compiled[shape]
 
     def _load_graph(self, weights: Weights):
-        """The graph with uint8 [N, S, S, 3] input, from the cache or converted anew."""
+        """The graph with uint8 [N, S, S, 3] or [N, H, W, 3] input, from the cache or converted anew."""
         home = Path(__file__).parent.parent
         code = hashlib.sha256(b"".join((home / f"{name}.py").read_bytes() for name in _CODE)).hexdigest()
         key = hashlib.sha256(f"{weights.sha256} {code} {self._ov.__version__}".encode()).hexdigest()[:24]
@@ -115,7 +123,7 @@ class OpenVinoRunner:
         decoder = TorchScriptPythonDecoder(build(weights), example_input=(example,))
         frontend = FrontEndManager().load_by_framework("pytorch")
         graph = frontend.convert(frontend.load(decoder))
-        graph.reshape({0: self._ov.PartialShape([-1, 3, self._size, self._size])})
+        graph.reshape({0: self._ov.PartialShape([-1, 3, *((-1, -1) if self._any_size else (self._size, self._size))])})
         steps = PrePostProcessor(graph)
         steps.input().tensor().set_element_type(self._ov.Type.u8).set_layout(self._ov.Layout("NHWC")) \
             .set_color_format(ColorFormat.RGB)

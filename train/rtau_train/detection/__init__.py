@@ -1,0 +1,1 @@
+"""Training the finder of faces: composites of openly licensed parts, targets, loss."""
