@@ -8,6 +8,7 @@ import numpy as np
 
 from .au import BY_NUMBER
 from .backends import Runner, open_backend
+from .blink import BLINK, CLOSED, Blinks
 from .crop import align
 from .detect import Detector, open_detector
 from .errors import UsageError
@@ -56,11 +57,14 @@ class Analyzer:
                  threads: int | None = None) -> None:
         self._weights = find_weights("au") if model is None else open_weights(model)
         self.aus = _choose(aus, self._weights)
+        #: Those that the network reads: a blink is told by how long the eyes are closed.
+        self._read_aus = tuple(sorted({CLOSED if au == BLINK else au for au in self.aus}))
+        self._blinks = Blinks() if BLINK in self.aus else None
         self.watch = Stopwatch()
         self._detector, self._detector_model, self._landmarks = detector, detector_model, landmarks
         self._backend, self._device, self._threads = backend, device, threads
         self._max_faces, self._detect_width = max_faces, detect_width
-        self._smoother = Smoother(self.aus, smooth)
+        self._smoother = Smoother(self._read_aus, smooth)
         self._runner: Runner | None = None
         self._tracker: Tracker | None = None
 
@@ -106,21 +110,24 @@ class Analyzer:
         faces = self._tracker(frame)
         scores = self._read(frame, faces)
         with self.watch("smooth"):
-            return self._smoother(frame, scores)
+            scores = self._smoother(frame, scores)
+            if self._blinks is not None:
+                scores = self._blinks(frame, scores)
+            return scores if scores.aus == self.aus else scores.select(self.aus)
 
     def _read(self, frame: Frame, faces: Faces) -> Scores:
         if not len(faces):
-            return Scores.none(self.aus)
+            return Scores.none(self._read_aus)
         assert self._runner is not None
         with self.watch("crop"):
             crops = align(frame.image, faces.landmarks, int(self._weights.facts["config"]["size"]))
         with self.watch("action units"):
             presence, intensity, *sight = self._runner(crops)
-        quality, assessable = assess(frame, faces, crops, self.aus, *sight)
-        columns = [self._weights.columns[au] for au in self.aus]
+        quality, assessable = assess(frame, faces, crops, self._read_aus, *sight)
+        columns = [self._weights.columns[au] for au in self._read_aus]
         presence = np.where(assessable, presence[:, columns], np.nan).astype(np.float32)
         intensity = np.where(assessable, np.clip(intensity[:, columns], 0, 5), np.nan).astype(np.float32)
-        return Scores(self.aus, faces, presence, intensity, np.nan_to_num(presence) >= ON, assessable, quality)
+        return Scores(self._read_aus, faces, presence, intensity, np.nan_to_num(presence) >= ON, assessable, quality)
 
     def _open_landmarks(self) -> Landmarker:
         if not isinstance(self._landmarks, str):
@@ -139,7 +146,7 @@ def _choose(wanted: tuple[int, ...] | None, weights: Weights) -> tuple[int, ...]
     if weights.facts.get("kind") != "au":
         raise UsageError(f"{weights.path.name} is a network for {weights.facts.get('kind', 'something else')}, which "
                          "reads no Action Units")
-    known = tuple(au for au in BY_NUMBER if au in weights.columns)
+    known = tuple(au for au in BY_NUMBER if (CLOSED if au == BLINK else au) in weights.columns)
     if not known:
         raise UsageError(f"{weights.path.name} reads no Action Units but {', '.join(weights.labels[:4])}: judge it "
                          "with rtau eval")

@@ -57,12 +57,13 @@ _TABLE: tuple[ActionUnit, ...] = (
     ActionUnit(26, "Jaw drop", "jaw", (190, 165, 110)),
     ActionUnit(28, "Lip suck", "mouth", (140, 90, 70)),
     ActionUnit(43, "Eyes closed", "eye", (110, 190, 170)),
+    ActionUnit(45, "Blink", "eye", (130, 215, 195)),
 )
 
 #: Every known Action Unit by number.
 BY_NUMBER: dict[int, ActionUnit] = {au.number: au for au in _TABLE}
 
-#: Numbers of all AUs that the shipped network reads, in column order.
+#: Numbers of all AUs that rtau reports with the shipped network, in column order.
 AUS: tuple[int, ...] = tuple(BY_NUMBER)
 
 #: The AU sets of three published corpora.
