@@ -31,7 +31,7 @@ from rtau_train.checkpoint import load_checkpoint, save_checkpoint
 from rtau_train.cutting import crops_of, pixels
 from rtau_train.export import order as orders
 from rtau_train.export import tensorrt
-from rtau_train.export.calibrate import calibrate
+from rtau_train.export.calibrate import calibrate, settle
 from rtau_train.export.drift import DriftError, measure
 from rtau_train.export.formats import Safetensors, Told
 from rtau_train.export.order import Order, export
@@ -335,6 +335,26 @@ def test_presence_is_calibrated_for_the_prior_and_attributes_as_they_are(confide
     share = (faces.labels[:, 1] > 0).sum() / (faces.labels[:, 1] != 0).sum()
     assert 0.3 * there[0] + 0.7 * absent[0] == pytest.approx(0.3, abs=0.01)
     assert share * there[1] + (1 - share) * absent[1] == pytest.approx(share, abs=0.01)
+
+
+def test_faces_at_rest_lower_what_they_set_off_and_nothing_else():
+    faces = make_faces(300, names=("AU01", "Smiling", "AU12"))
+    torch.manual_seed(1)
+    net = DeployedAuNet.fold(TwoViewNet(small(*faces.names)))
+    with torch.no_grad():
+        for head in net.heads:
+            head.weight.mul_(100)
+        net.calibration[1, 0], net.calibration[1, 1], net.calibration[1, 2] = 9, 9, -30
+    crops = pixels(np.concatenate([crops_of([faces.pictures[row]], faces.points[row:row + 1], 32, seed=row)
+                                   for row in range(300)]))
+    with torch.no_grad():
+        before = net(crops)[0].numpy()
+        done = settle(net, faces, "rest")
+        after = net(crops)[0].numpy()
+    assert (before[:, 0] >= 0.5).mean() > 0.5 and 1 <= (after[:, 0] >= 0.5).sum() <= 0.01 * 300
+    assert np.array_equal(before[:, 1], after[:, 1]), "another attribute stays as it is"
+    assert np.array_equal(before[:, 2], after[:, 2]) and set(done.shifts) == {"AU01"}, "nothing is raised"
+    assert done.faces == 300 and "AU01 by" in str(done) and (np.argsort(before[:, 0]) == np.argsort(after[:, 0])).all()
 
 
 def test_pictures_that_cannot_be_read_are_left_out(caplog):
