@@ -354,7 +354,8 @@ def test_faces_at_rest_lower_what_they_set_off_and_nothing_else():
     assert (before[:, 0] >= 0.5).mean() > 0.5 and 1 <= (after[:, 0] >= 0.5).sum() <= 0.01 * 300
     assert np.array_equal(before[:, 1], after[:, 1]), "another attribute stays as it is"
     assert np.array_equal(before[:, 2], after[:, 2]) and set(done.shifts) == {"AU01"}, "nothing is raised"
-    assert done.faces == 300 and "AU01 by" in str(done) and (np.argsort(before[:, 0]) == np.argsort(after[:, 0])).all()
+    assert done.faces == 300 and "AU01 by" in str(done)
+    assert np.diff(after[np.argsort(before[:, 0]), 0]).min() > -1e-6, "the order stays"
 
 
 def test_pictures_that_cannot_be_read_are_left_out(caplog):
