@@ -110,16 +110,22 @@ class ResizedSearch:
         """Faces of a contiguous uint8 [h, w, 3] RGB picture: float [N, 5], box and score 0..1."""
         raise NotImplementedError
 
+    @staticmethod
+    def shrink(image: np.ndarray, width: int) -> np.ndarray:
+        """A picture resized so that its longer side has `width` pixels, contiguous."""
+        h, w = image.shape[:2]
+        scale = width / max(h, w)
+        return np.ascontiguousarray(cv2.resize(image, (max(round(w * scale), 1), max(round(h * scale), 1)),
+                                               interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR))
+
     def __call__(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """See `Detector`."""
         h, w = image.shape[:2]
         rows = [np.zeros((0, 5))]
         for width in self.widths if h and w else ():
-            scale = width / max(h, w)
-            size = max(round(w * scale), 1), max(round(h * scale), 1)
-            small = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-            found = np.array(self.find(np.ascontiguousarray(small)), np.float64).reshape(-1, 5)
-            found[:, :4] *= np.array([w / size[0], h / size[1]] * 2)
+            small = self.shrink(image, width)
+            found = np.array(self.find(small), np.float64).reshape(-1, 5)
+            found[:, :4] *= np.array([w / small.shape[1], h / small.shape[0]] * 2)
             rows.append(found)
         faces = np.concatenate(rows)
         faces = faces[np.isfinite(faces).all(1) & (faces[:, 4] >= self.min_score)]

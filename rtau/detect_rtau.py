@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from .backends import Runner, open_backend
+from .boxes import suppress
 from .detect import ResizedSearch
 from .errors import RtauError
 from .store import find_weights, open_weights
@@ -36,8 +37,27 @@ class Finder(ResizedSearch):
         self._runner = runner
 
     def find(self, small: np.ndarray) -> np.ndarray:
+        return self._read(small)[:, :5]
+
+    def find_points(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Boxes and scores as `rtau.detect.Detector` gives them, of the first width alone, and five points of each.
+
+        Returns:
+            float32 [N, 4], [N] and [N, 5, 2]: centres of the eyes, tip of the nose, corners of the mouth, image left
+            first, x, y in pixels of the picture (pixel centres at integers).
+        """
+        h, w = image.shape[:2]
+        small = self.shrink(image, self.widths[0])
+        rows = self._read(small)
+        rows = rows[suppress(rows[:, :4], rows[:, 4])]
+        scale = np.array([w / small.shape[1], h / small.shape[0]])
+        points = (rows[:, 5:].reshape(-1, 5, 2) + 0.5) * scale - 0.5
+        return ((rows[:, :4] * np.tile(scale, 2)).astype(np.float32), rows[:, 4].astype(np.float32),
+                points.astype(np.float32))
+
+    def _read(self, small: np.ndarray) -> np.ndarray:
         scores, boxes, points = self._runner(fill(small)[None])
-        return decode(scores[0], boxes[0], points[0], small.shape[:2], self.min_score)[:, :5]
+        return decode(scores[0], boxes[0], points[0], small.shape[:2], self.min_score)
 
 
 def open_finder(model: str | Path | None = None, *, widths: Sequence[int] = (320,), min_score: float = 0.5,

@@ -8,11 +8,13 @@ units of its stride; `rtau.detect_rtau` reads that.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from .errors import UsageError
 
 #: Pixels from cell to cell of the maps, finest first.
 STRIDES = (8, 16, 32)
@@ -31,6 +33,9 @@ class FinderConfig:
         widths: channels at strides 8, 16 and 32.
         blocks: so many at each of these.
         pyramid: channels of the maps that the answers are read from.
+
+    Raises:
+        UsageError: a value that builds no network.
     """
 
     size: int = 320
@@ -39,13 +44,26 @@ class FinderConfig:
     blocks: tuple[int, int, int] = (2, 3, 3)
     pyramid: int = 48
 
+    def __post_init__(self) -> None:
+        for name, count in (("stem", 2), ("widths", 3), ("blocks", 3)):
+            values = getattr(self, name)
+            if not isinstance(values, tuple) or len(values) != count or min(values) < (name != "blocks"):
+                raise UsageError(f"a finder's {name} are {count} numbers, not {values!r}")
+        if self.size <= 0 or self.size % 32 or self.pyramid < 1:
+            raise UsageError(f"a finder's size is a multiple of 32 and its pyramid at least 1, not {self.size} and "
+                             f"{self.pyramid}")
+
     def as_dict(self) -> dict:
         """Plain values, for a manifest."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict) -> FinderConfig:
-        """Back from a manifest's plain values."""
+        """Back from a manifest's plain values. Raises UsageError for a setting that there is not."""
+        known = [f.name for f in fields(cls)]
+        unknown = sorted(set(values) - set(known))
+        if unknown:
+            raise UsageError(f"unknown setting {unknown[0]!r} of the finder; known are {', '.join(known)}")
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 

@@ -19,7 +19,7 @@ _FORMATS = ("safetensors", "onnx", "tensorrt")
 @click.argument("run", type=_PATH)
 @click.option("--out", type=_PATH, required=True, metavar="DIR",
               help="Where the files and manifest.json go; other networks there stay.")
-@click.option("--name", metavar="NAME", help="Of the files.  [default: au or landmarks]")
+@click.option("--name", metavar="NAME", help="Of the files.  [default: au, landmarks or detector]")
 @click.option("--format", "formats", type=click.Choice(_FORMATS), multiple=True,
               help="May be repeated. safetensors, which rtau itself reads, is always written. onnx needs rtau[export]. "
                    "tensorrt builds an engine for this machine's GPU and needs rtau[tensorrt]; it is written to "

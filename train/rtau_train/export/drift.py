@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from rtau.errors import RtauError
+from rtau.finder import FinderNet
 from rtau.model import DeployedAuNet, LandmarkNet, TwoViewNet, normalize
 
 from ..cutting import pixels
@@ -28,7 +29,8 @@ class Drift:
 
     Attributes:
         values: by output: "logits", "presence" (0..1), "intensity" (0..5) and "sight" (0..1) of an AU network; "points" (crop pixels),
-            "presence" (a logit) and "pose" (radians) of a landmark network. Logits are those of the views where the
+            "presence" (a logit) and "pose" (radians) of a landmark network; "scores" (logits), "boxes" and "points"
+            (strides) of a detector. Logits are those of the views where the
             file tells them, in shares of what is larger than 1; else of presence where it is neither near 0 nor near 1.
         allowed: the tolerance of each.
         faces: on how many faces.
@@ -52,8 +54,8 @@ class DriftError(RtauError):
     """A file does not do what its checkpoint does."""
 
 
-def measure(opened: Opened, trained: TwoViewNet | LandmarkNet, deployed: DeployedAuNet | LandmarkNet, crops: np.ndarray,
-            allowed: Mapping[str, float]) -> Drift:
+def measure(opened: Opened, trained: TwoViewNet | LandmarkNet | FinderNet,
+            deployed: DeployedAuNet | LandmarkNet | FinderNet, crops: np.ndarray, allowed: Mapping[str, float]) -> Drift:
     """Run a file and its checkpoint on the same faces, one alone and then the others together.
 
     Args:
@@ -72,9 +74,11 @@ def measure(opened: Opened, trained: TwoViewNet | LandmarkNet, deployed: Deploye
 
 
 @torch.no_grad()
-def _expected(trained: TwoViewNet | LandmarkNet, deployed: DeployedAuNet | LandmarkNet, crops: np.ndarray) -> Outputs:
+def _expected(trained: TwoViewNet | LandmarkNet | FinderNet, deployed: DeployedAuNet | LandmarkNet | FinderNet,
+              crops: np.ndarray) -> Outputs:
     if not isinstance(trained, TwoViewNet):
-        return dict(zip(("points", "presence", "pose"), (o.numpy() for o in trained(pixels(crops))), strict=True))
+        names = ("scores", "boxes", "points") if isinstance(trained, FinderNet) else ("points", "presence", "pose")
+        return dict(zip(names, (o.numpy() for o in trained(pixels(crops))), strict=True))
     assert isinstance(deployed, DeployedAuNet)
     read_scores, shows = trained.read(normalize(pixels(crops)))
     scores = read_scores.numpy()

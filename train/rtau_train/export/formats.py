@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
+from rtau.finder import FinderNet
 from rtau.model import DeployedAuNet, LandmarkNet, build
 from rtau.store import Weights, sha256_of
 
@@ -19,6 +20,8 @@ from .drift import Opened, Outputs
 
 #: Of a landmark network's outputs in float32: crop pixels, logit, radians.
 LANDMARK_TOLERANCE = {"points": 0.01, "pose": 1e-3}
+#: Of a detector's: logits, strides.
+DETECTOR_TOLERANCE = {"scores": 1e-3, "boxes": 1e-3, "points": 1e-3}
 
 
 class Format(Protocol):
@@ -26,7 +29,8 @@ class Format(Protocol):
 
     Attributes:
         suffix: of its files.
-        tolerance: for "au" and "landmarks", how far each output may lie from the checkpoint's, see `drift.Drift`.
+        tolerance: for each kind of network that it can hold ("au", "landmarks", "detector"), how far each output may
+            lie from the checkpoint's, see `drift.Drift`.
     """
 
     suffix: str
@@ -35,7 +39,7 @@ class Format(Protocol):
     def check(self) -> None:
         """Raise UsageError, before anything is done, if what it needs is not here."""
 
-    def write(self, net: DeployedAuNet | LandmarkNet, path: Path, facts: Mapping[str, Any]) -> None:
+    def write(self, net: DeployedAuNet | LandmarkNet | FinderNet, path: Path, facts: Mapping[str, Any]) -> None:
         """Write a network, in evaluation mode and on the CPU, with the manifest's facts of it. Raises OSError."""
 
     def open(self, path: Path, facts: Mapping[str, Any]) -> Opened:
@@ -48,12 +52,12 @@ class Safetensors:
     suffix = ".safetensors"
     #: The arithmetic is the checkpoint's: all agrees to rounding.
     tolerance = {"au": {"logits": 1e-5, "presence": 1e-4, "intensity": 5e-4, "sight": 1e-5},
-                 "landmarks": {**LANDMARK_TOLERANCE, "presence": 1e-3}}
+                 "landmarks": {**LANDMARK_TOLERANCE, "presence": 1e-3}, "detector": DETECTOR_TOLERANCE}
 
     def check(self) -> None:
         """Nothing is needed."""
 
-    def write(self, net: DeployedAuNet | LandmarkNet, path: Path, facts: Mapping[str, Any]) -> None:
+    def write(self, net: DeployedAuNet | LandmarkNet | FinderNet, path: Path, facts: Mapping[str, Any]) -> None:
         """Write the weights; see `Format.write`."""
         path.write_bytes(save({name: value.contiguous() for name, value in net.state_dict().items()}))
 
@@ -78,13 +82,13 @@ def _names(net: nn.Module) -> tuple[str, ...]:
     """Of all its outputs, "" for one that means nothing."""
     if isinstance(net, DeployedAuNet):
         return "presence", "intensity" if net.config.grades > 1 else "", *(("sight",) if net.config.sight else ())
-    return "points", "presence", "pose"
+    return ("scores", "boxes", "points") if isinstance(net, FinderNet) else ("points", "presence", "pose")
 
 
 class Told(nn.Module):
     """A deployed network with no outputs but those that mean something: float32 [N, 3, S, S] in, a tuple out."""
 
-    def __init__(self, net: DeployedAuNet | LandmarkNet) -> None:
+    def __init__(self, net: DeployedAuNet | LandmarkNet | FinderNet) -> None:
         super().__init__()
         self.net, self.names = net, output_names(net)
         # torch.onnx gives a module back in the mode that it had, with all that is inside.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rtau.errors import UsageError
+from rtau.finder import FinderNet
 from rtau.model import DeployedAuNet, LandmarkNet
 from rtau.sinks.paths import output_error
 from rtau.store import sha256_of
@@ -27,6 +28,9 @@ from .trained import Trained, open_trained
 #: By the names that users give them.
 FORMATS: dict[str, Format] = {"safetensors": Safetensors(), "onnx": Onnx(), "tensorrt": TensorRt()}
 
+#: What networks without a calibration are called.
+_WORDS = {"landmarks": "landmark network", "detector": "detector"}
+
 #: Gives something to tell how many are done, while a bar shows it.
 Bars = Callable[[str], AbstractContextManager[Tell | None]]
 
@@ -38,7 +42,7 @@ class Order:
     Attributes:
         run: folder of `rtau train`.
         out: folder for the files and their manifest.
-        name: of the files; by default what the network is for, "au" or "landmarks".
+        name: of the files; by default what the network is for, "au", "landmarks" or "detector".
         formats: names of `FORMATS`; "safetensors" is always among them.
         data: labeled faces of people whom the run did not learn from, see `calibrate.open_held_out`.
         prior: share of faces that show an AU where the network will be used.
@@ -101,6 +105,8 @@ def export(order: Order, bars: Bars = lambda unit: contextlib.nullcontext()) -> 
     for form in chosen.values():
         form.check()
     trained = open_trained(order.run)
+    if unfit := next((name for name, form in chosen.items() if trained.kind not in form.tolerance), None):
+        raise UsageError(f"a {trained.kind} can't be written as {unfit}: leave --format {unfit} out")
     suffixes = [form.suffix for form in FORMATS.values()]
     name = trained.kind if order.name is None else order.name
     with Shelf(order.out, name, suffixes, overwrite=order.overwrite) as shelf:
@@ -131,11 +137,11 @@ def export(order: Order, bars: Bars = lambda unit: contextlib.nullcontext()) -> 
     return Exported(written, entry, _sentence(trained, calibration), tuple(entry.get("aus", ())))
 
 
-def _calibrate(order: Order, trained: Trained, net: DeployedAuNet | LandmarkNet, bars: Bars) -> Calibration | None:
+def _calibrate(order: Order, trained: Trained, net: DeployedAuNet | LandmarkNet | FinderNet, bars: Bars) -> Calibration | None:
     """Calibrate an AU network in place."""
     if not isinstance(net, DeployedAuNet):
         if given := next((name for name in ("data", "rest") if getattr(order, name) is not None), None):
-            raise UsageError(f"a landmark network has nothing to calibrate: leave --{given} out")
+            raise UsageError(f"a {_WORDS[trained.kind]} has nothing to calibrate: leave --{given} out")
         return None
     if order.uncalibrated:
         return None
@@ -150,7 +156,8 @@ def _calibrate(order: Order, trained: Trained, net: DeployedAuNet | LandmarkNet,
         return replace(calibration, rest=settle(net, at_rest, order.rest.name, tell))
 
 
-def _describe(trained: Trained, net: DeployedAuNet | LandmarkNet, calibration: Calibration | None) -> dict[str, Any]:
+def _describe(trained: Trained, net: DeployedAuNet | LandmarkNet | FinderNet, calibration: Calibration | None
+              ) -> dict[str, Any]:
     """The manifest's entry, but for the files."""
     facts = {**trained.describe(), "outputs": list(output_names(net))}
     if calibration is not None:
@@ -170,4 +177,5 @@ def _settled(calibration: Calibration) -> dict[str, Any]:
 def _sentence(trained: Trained, calibration: Calibration | None) -> str:
     if calibration is not None:
         return str(calibration)
-    return "probabilities as trained, not calibrated" if trained.kind == "au" else "points need no calibration"
+    return {"au": "probabilities as trained, not calibrated", "landmarks": "points need no calibration",
+            "detector": "scores as trained"}[trained.kind]

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 import rtau
 from rtau.analyze import Analyzer
 from rtau.crop import align, region_matrix, warp
+from rtau.detect_rtau import FILL
 from rtau.errors import InputError
 from rtau.landmarks import region_of_points
 from rtau.source import list_inputs, open_source
@@ -42,7 +44,7 @@ def open_probe(path: Path | None, kind: str, size: int) -> Probe:
     Args:
         path: faces that are aligned or rendered, a picture, a video, or a folder of either; None for the clip that
             comes with rtau.
-        kind: "au" for aligned faces, "landmarks" for squares around them.
+        kind: "au" for aligned faces, "landmarks" for squares around them, "detector" for the whole pictures.
         size: side of the crops, pixels.
 
     Raises:
@@ -80,7 +82,19 @@ def _seen(path: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
                 yield frame.image, analyzer(frame).faces.landmarks
 
 
+def _whole(image: np.ndarray, size: int) -> np.ndarray:
+    """A picture whose longer side is `size`, made up to a square."""
+    scale = size / max(image.shape[:2])
+    small = cv2.resize(image, [max(round(side * scale), 1) for side in image.shape[1::-1]],
+                       interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    out = np.full((size, size, 3), FILL, np.uint8)
+    out[:small.shape[0], :small.shape[1]] = small
+    return out
+
+
 def _cut(image: np.ndarray, points: np.ndarray, kind: str, size: int) -> list[np.ndarray]:
     if kind == "au":
         return list(align(image, points, size))
+    if kind == "detector":
+        return [_whole(image, size)] if len(points) else []
     return [warp(image, region_matrix(region_of_points(marks), size), size) for marks in points]

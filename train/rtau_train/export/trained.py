@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from rtau.errors import InputError, RtauError
+from rtau.finder import FinderConfig, FinderNet
 from rtau.model import AuConfig, DeployedAuNet, LandmarkConfig, LandmarkNet, TwoViewNet
 
 from ..checkpoint import load_checkpoint
@@ -26,40 +27,41 @@ class Trained:
 
     Attributes:
         run: the folder.
-        net: `TwoViewNet` or `LandmarkNet`.
+        net: `TwoViewNet`, `LandmarkNet` or `FinderNet`.
         recipe: as it took effect.
         saved: the checkpoint, see `loop.train`; without its weights.
         around: what environment.json says; {} where there is none.
     """
 
     run: Path
-    net: TwoViewNet | LandmarkNet
+    net: TwoViewNet | LandmarkNet | FinderNet
     recipe: Recipe
     saved: Mapping[str, Any] = field(repr=False)
     around: Mapping[str, Any] = field(repr=False)
 
     @property
     def kind(self) -> str:
-        """"au" or "landmarks"."""
+        """"au", "landmarks" or "detector"."""
         return self.saved["facts"]["task"]
 
     @property
     def size(self) -> int:
-        """Side of the crops, pixels."""
+        """Side of the crops, or longer side of the pictures, pixels."""
         return self.net.config.size
 
-    def fold(self) -> DeployedAuNet | LandmarkNet:
+    def fold(self) -> DeployedAuNet | LandmarkNet | FinderNet:
         """The network as it runs."""
         return DeployedAuNet.fold(self.net) if isinstance(self.net, TwoViewNet) else self.net
 
     def describe(self) -> dict[str, Any]:
         """What a manifest says of it, but for file and figures; names of folders in place of whole paths."""
         config, size = self.net.config, self.size
+        shape = ["H", "W"] if isinstance(config, FinderConfig) else [size, size]
         aus = {"aus": list(config.aus)} if isinstance(config, AuConfig) else {}
         data = {name: {key: value for key, value in facts.items() if key != "digest"}
                 for name, facts in self.saved["facts"].get("data", {}).items() if facts}
         return {"kind": self.kind, **aus, "config": config.as_dict(),
-                "input": {"shape": ["N", 3, size, size], "colour": "RGB", "range": [0, 255]},
+                "input": {"shape": ["N", 3, *shape], "colour": "RGB", "range": [0, 255]},
                 "recipe": self._recipe_file(), "settings": _told(asdict(self.recipe)), "data": data,
                 "step": self.saved["step"], "rtau": self.saved["rtau"], "revision": self.around.get("revision")}
 
@@ -100,10 +102,13 @@ def open_trained(run: Path) -> Trained:
     return Trained(run, net, recipe, saved, _read_json(around) if around.is_file() else {})
 
 
-def _load(facts: Mapping[str, Any], weights: Mapping[str, torch.Tensor]) -> TwoViewNet | LandmarkNet:
-    net: TwoViewNet | LandmarkNet
+def _load(facts: Mapping[str, Any], weights: Mapping[str, torch.Tensor]
+          ) -> TwoViewNet | LandmarkNet | FinderNet:
+    net: TwoViewNet | LandmarkNet | FinderNet
     if facts["task"] == "landmarks":
         net = LandmarkNet(LandmarkConfig.from_dict(facts["network"]))
+    elif facts["task"] == "detector":
+        net = FinderNet(FinderConfig.from_dict(facts["network"]))
     elif facts["task"] == "au":
         net = TwoViewNet(AuConfig.from_dict(facts["network"]), weights.get("graph.adjacency"))
     else:
