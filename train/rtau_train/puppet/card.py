@@ -17,11 +17,14 @@ from rtau.errors import InputError
 from rtau.sinks.paths import output_error
 
 from ..data.shards import SETTINGS, read_labels
+from .labels import TOLD, told
 from .markdown import table
 from .record import TONES
 from .sample import AUS
 from .scene import PARTS
 
+#: AUs in the order of the table.
+_LABELED = tuple(sorted((*AUS, *TOLD)))
 #: Edges of the bins, in the unit that people read.
 _YAW = (-35, -25, -15, -5, 5, 15, 25, 35)
 _PITCH = (-20, -10, 0, 10, 20)
@@ -45,7 +48,7 @@ Read this before you trust a model that was trained on this data.
 - **Drawn creases.** Wrinkles of the forehead, the glabella, the eyes' corners, the nose and the chin are drawn on
   the skin where faces have them. They are not this person's own, and not scanned from anyone.
 - **One rig.** Every face moves along the same shapes, made by one team. Real faces differ in how they smile.
-  AUs 11, 13, 16, 18, 19, 21, 22, 27 to 42 and the tongue are not there; 23 and 24 are hard to tell apart; 14 is weak
+  AUs 11, 13, 16, 19, 21, 27, 29 to 42 and the tongue are not labeled; 23 and 24 are hard to tell apart; 14 is weak
   on smooth skin.
 - **The labels are what was asked for,** or what the geometry shows (25, 26, 43). No certified coder looked at these
   pictures. The grades follow rtau's own scale from millimetres to A..E, and "ignore" marks what a picture
@@ -81,7 +84,7 @@ class _Tally:
     parts: Counter[str] = field(default_factory=Counter)
     people: dict[str, Counter[str]] = field(default_factory=dict)
     tones: dict[str, tuple[set[str], int]] = field(default_factory=dict)
-    grades: dict[int, Counter[str]] = field(default_factory=lambda: {au: Counter() for au in AUS})
+    grades: dict[int, Counter[str]] = field(default_factory=lambda: {au: Counter() for au in _LABELED})
     bins: dict[str, Counter[str]] = field(default_factory=dict)
     sides: Counter[int] = field(default_factory=Counter)
     seen: dict[str, list[int]] = field(default_factory=lambda: {part: [0] * (len(_SEEN) + 1) for part in PARTS})
@@ -101,6 +104,10 @@ class _Tally:
             if not unit["ignore"] and unit["presence"]:
                 shown["present"] += 1
                 self.sides[au] += abs(unit["left"] - unit["right"]) >= 1
+        for au, intensity in told(labels).items():
+            unsure = math.isnan(intensity)
+            self.grades[au]["ignored" if unsure else "0ABCDE"[int(intensity)]] += 1
+            shown["present"] += not unsure and intensity >= 1
         self._count_view(labels)
 
     def _count_view(self, labels: dict[str, Any]) -> None:
@@ -177,7 +184,7 @@ def _text(tally: _Tally, settings: dict[str, Any]) -> str:
         "## Action Units",
         "Pictures by intensity, 0 (absent) and A to E. *Ignored*: the picture doesn't tell. *One-sided*: present, and "
         "a grade or more apart between left and right.",
-        table(("AU", "name", "0", *"ABCDE", "present", "one-sided", "ignored"), map(_unit_row(tally), AUS)),
+        table(("AU", "name", "0", *"ABCDE", "present", "one-sided", "ignored"), map(_unit_row(tally), _LABELED)),
         "## Skin tone",
         "By individual typology angle of the portrait: very light > 55, light 41 to 55, intermediate 28 to 41, tan "
         "10 to 28, brown -30 to 10, dark < -30 degrees.",
