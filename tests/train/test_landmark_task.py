@@ -1,5 +1,6 @@
 """The landmark task: what it draws, that it learns and goes on, and what it refuses."""
 
+import shutil
 from dataclasses import dataclass
 
 import cv2
@@ -118,7 +119,7 @@ def test_a_half_face_is_really_cut_off():
         left.append(inside.mean())
     assert min(left) < 0.6 and max(left) > 0.85
     halves = [crop for crop in (take_crop(image, points, np.ones(68, np.float32), 112, np.random.default_rng(seed))
-                                for seed in range(200)) if not crop.shown[[36, 45]].all()]
+                                for seed in range(120)) if not crop.shown[[36, 45]].all()]
     assert halves, "no crop without an eye"
 
 
@@ -157,7 +158,8 @@ def test_a_mirrored_face_looks_the_other_way(folders):
             if not plain:
                 assert np.allclose(found, mirrored(np.zeros((32, 32, 3), np.uint8), points, np.ones(68))[1], atol=1e-2)
             sign = 1 if plain else -1
-            assert (yaw, pitch, roll + turn) == pytest.approx((0.3 * sign, 0, 0.2 * sign), abs=1e-3)
+            assert (yaw, pitch) == pytest.approx((0.3 * sign, 0), abs=1e-3)
+            assert np.exp(1j * (roll + turn)) == pytest.approx(np.exp(0.2j * sign), abs=1e-3)
             seen.add(plain)
     assert seen == {True, False}
 
@@ -248,21 +250,19 @@ def test_crops_that_agree_are_steady(folders):
     for row, back in enumerate(batch["back"][:, 1].numpy()):
         off[row, 1] += torch.from_numpy(invert(back)[:, :2] @ np.array([0.1, 0])).float()
     assert float(task.loss(Says(off), batch)["steady"]) == pytest.approx(100 * 0.1 / 4, rel=0.02)
-    both = batch["points"] + 0.0
-    assert torch.equal(both, batch["points"])
 
 
 def test_one_batch_can_be_learned_by_heart(folders):
     _, task = task_of(folders, "options.shares=[0.5, 0.2, 0.3]")
     batch, optimizer = task.batch(Share(0, 0)), torch.optim.AdamW(task.model.parameters(), 1e-2)
     losses = []
-    for _ in range(60):
+    for _ in range(45):
         terms = task.loss(task.model, batch)
         loss = sum(task.factors(0)[name] * value for name, value in terms.items())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append({name: float(value) for name, value in terms.items()})
+        losses.append({name: float(value.detach()) for name, value in terms.items()})
     assert losses[-1]["place"] < 0.6 * losses[0]["place"]
     assert losses[-1]["there"] < 0.1 and losses[-1]["turn"] < 0.5 * losses[0]["turn"]
 
@@ -350,7 +350,17 @@ def test_options_that_make_no_sense_are_refused(folders, change, said):
     assert "\n" not in str(caught.value)
 
 
-def test_damaged_renders_are_passed_over_and_told(tmp_path, folders):
-    make_some(tmp_path, count=12, folder=True)
-    _, task = task_of((tmp_path, folders[1]), "options.shares=[1.0, 0.0, 0.0]")
-    assert task.batch(Share(0, 0)).unreadable == ()
+def test_a_render_that_can_not_be_read_is_passed_over_unless_the_recipe_is_strict(folders, tmp_path):
+    renders = tmp_path / "renders"
+    shutil.copytree(folders[0], renders)
+    lazy = open_marked_renders(renders, "train", memory=0)
+    (renders / "shard-000001.tar").unlink()
+    _, task = task_of(folders, "options.shares=[1.0, 0.0, 0.0]")
+    task.renders = lazy
+    batches = [task.batch(Share(0, step)) for step in range(6)]
+    assert {source for batch in batches for source in batch.unreadable} == {"001#4", "042#5"}
+    assert all("#4" not in source and "#5" not in source for batch in batches for source in batch.sources)
+    task.strict = True
+    with pytest.raises(InputError, match="shard-000001.tar can't be read"):
+        for step in range(6):
+            task.batch(Share(0, step))
