@@ -1,9 +1,7 @@
 """Labels of real photographs, and what rtau is measured to say of them."""
 
 import csv
-import importlib.util
 import shutil
-import sys
 from pathlib import Path
 
 import cv2
@@ -12,15 +10,11 @@ import pytest
 
 from rtau.analyze import Analyzer
 from rtau.errors import InputError
+from rtau_train.figures.report import Settings
 from rtau_train.suite import photographs as suite
-from rtau_train.suite.photographs import Photograph, Seen, figures, list_portraits, list_stills, look
-
-_FILE = Path(__file__).resolve().parents[2] / "benchmarks" / "photographs.py"
-_SPEC = importlib.util.spec_from_file_location("photographs_benchmark", _FILE)
-bench = importlib.util.module_from_spec(_SPEC)
-sys.modules[_SPEC.name] = bench
-_SPEC.loader.exec_module(bench)
-
+from rtau_train.suite.photographs import Photograph, Seen, list_portraits, list_stills, look
+from rtau_train.suite.smiles import Share, smile_figures
+from rtau_train.suite.tables import smiles_sheets
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory, fixtures):
@@ -101,31 +95,60 @@ def test_the_labeled_face_is_taken_of_those_in_the_picture(fixtures, tmp_path):
     assert len(noses) == 2 and told[-1] == (4, 4)
     assert np.allclose(seen.presence[:2], scores.presence, atol=1e-5, equal_nan=True)
     assert np.isnan(seen.presence[2:]).all() and not seen.present[2:].any()
+    assert np.allclose(seen.boxes[:2], scores.faces.boxes) and np.isnan(seen.boxes[2:]).all()
     assert np.isnan(seen.truth(12)[2:]).all()  # what was not judged counts neither way
 
 
+def photo(kind, truth, person="1", **more):
+    return Photograph(Path("x.jpg"), kind, person, truth, **more)
+
+
+def seen_of(photographs, presence, aus=(12, 4)):
+    presence = np.array(presence)
+    return Seen(tuple(photographs), aus, presence, 5 * presence, np.nan_to_num(presence) >= 0.5,
+                np.zeros((len(presence), 4)))
+
+
 def test_figures_count_what_they_say():
-    def photo(kind, truth, **more):
-        return Photograph(Path("x.jpg"), kind, "1", truth, **more)
+    photographs = (photo("neutral", {}, at_rest=True), photo("neutral", {}, "2", at_rest=True),
+                   photo("neutral", {}, "3", at_rest=True, doubted=(12,)), photo("smile", {12: True}),
+                   photo("smile", {12: True}, "2"), photo("smile", {12: False}, "3"), photo("still", {12: True}, ""),
+                   photo("still", {12: False}, ""), photo("still", {}, ""))
+    seen = seen_of(photographs, [[.1, .2], [.6, .2], [.9, .7], [.9, .1], [.4, .1], [.2, .1], [.3, .1], [.5, .1],
+                                 [.9, .9]])
+    s = smile_figures(seen, Settings(100))
+    smile, brow = s.aus
+    assert (smile.alarms.count, smile.alarms.of, smile.seen.count, smile.seen.of) == (1, 2, 1, 2)
+    assert smile.stills == (1, 1) and smile.auc.value == pytest.approx(5 / 6) and smile.stills_auc.value == 0.0
+    assert (brow.alarms.count, brow.alarms.of, brow.seen.of) == (1, 3, 0)
+    assert np.isnan(brow.auc.value) and np.isnan(brow.stills_auc.value)
+    assert (s.neutral, s.smiling, s.stills, s.people) == (3, 3, 3, 3)
+    assert (s.alarms.count, s.alarms.of) == (2, 5) and (s.alarmed.count, s.alarmed.of) == (2, 3)
+    assert s.alarms.low < 0.4 < s.alarms.high
+    sheet, = smiles_sheets(s, "test")
+    assert sheet.rows[0][:2] == ("AU12", "1/2") and sheet.rows[0][4] == "1/2" and sheet.rows[1][4:] == ("-",) * 5
+    assert "2 of 5 (40.0 %" in sheet.notes[1]
 
-    photographs = (photo("neutral", {}, at_rest=True), photo("neutral", {}, at_rest=True),
-                   photo("neutral", {}, at_rest=True, doubted=(12,)), photo("smile", {12: True}),
-                   photo("smile", {12: True}), photo("smile", {12: False}), photo("still", {12: True}),
-                   photo("still", {12: False}), photo("still", {}))
-    presence = np.array([[.1, .2], [.6, .2], [.9, .7], [.9, .1], [.4, .1], [.2, .1], [.3, .1], [.5, .1], [.9, .9]])
-    seen = Seen(photographs, (12, 4), presence, 5 * presence, presence >= 0.5)
-    smile, brow = figures(seen)
-    assert (smile.neutral, smile.alarms, smile.smiles, smile.seen, smile.stills) == (2, 1, 2, 1, 1)
-    assert smile.auc == pytest.approx(5 / 6) and smile.stills_auc == 0.0  # .9 and .4 against .1, .6 and .2
-    assert (brow.neutral, brow.alarms, brow.smiles) == (3, 1, 0) and np.isnan(brow.auc) and np.isnan(brow.stills_auc)
-    assert "1/2" in bench.line_of(smile) and "0.833" in bench.line_of(smile) and bench.line_of(brow).count("-") == 3
+
+def test_intervals_are_over_people():
+    rng = np.random.default_rng(0)
+    photographs = [photo(kind, {} if kind == "neutral" else {12: True}, str(person), at_rest=kind == "neutral")
+                   for person in range(20) for kind in ("neutral", "smile")]
+    presence = rng.normal(np.tile([0.3, 0.6], 20), 0.2)
+    auc = smile_figures(seen_of(photographs, np.stack([presence, presence], 1)), Settings(200)).aus[0].auc
+    assert auc.low < auc.value < auc.high and auc.high - auc.low < 0.4
 
 
-def test_the_command_prints_a_table_or_a_line(faces, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["photographs.py", "--faces", str(faces)])
-    assert bench.main() == 0
-    out = capsys.readouterr().out
-    assert "3 faces, test people" in out and "false alarms on neutral faces" in out and "\n  12 " in out
-    monkeypatch.setattr(sys, "argv", ["photographs.py", "--faces", str(tmp_path)])
-    assert bench.main() == 2
-    assert "rtau data fetch" in capsys.readouterr().err
+def test_a_face_that_is_not_judged_is_no_false_alarm_and_no_smile_seen():
+    seen = seen_of([photo("neutral", {}, at_rest=True), photo("neutral", {}, "2", at_rest=True),
+                    photo("smile", {12: True})], [[np.nan, np.nan], [.9, .2], [np.nan, .1]])
+    s = smile_figures(seen, Settings(0))
+    smile = s.aus[0]
+    assert (smile.alarms.count, smile.alarms.of) == (1, 1) and (smile.refused.count, smile.refused.of) == (1, 2)
+    assert (smile.seen.count, smile.seen.of) == (0, 1) and np.isnan(s.alarms.low)
+
+
+def test_shares_have_intervals_that_keep_off_the_ends():
+    none = Share.among(np.zeros(22, bool))
+    assert none.value == 0 and none.low == 0 and none.high == pytest.approx(0.149, abs=0.001)  # Wilson's, z = 1.96
+    assert np.isnan(Share.among(np.zeros(0, bool)).low) and np.isnan(Share.among(np.zeros(0, bool)).value)

@@ -49,8 +49,8 @@ _SUITE = (*_OPEN, "smooth")
 @click.option("--clips", type=_PATH, metavar="DIR",
               help="Suite: clips with truth to judge on; an empty folder is filled. By default in your cache.")
 @click.option("--only", metavar="LIST", help="Suite: some of photographs, renders, probes, clips; by default all.")
-@click.option("--pictures", type=click.IntRange(1), default=2200, show_default=True, metavar="N",
-              help="Suite: pictures to render; of a folder of your own all are used.")
+@click.option("--pictures", type=click.IntRange(1), metavar="N",
+              help="Suite: pictures to render, by default 2200; of a folder of your own the first N, by default all.")
 @click.option("--frames", type=click.IntRange(1), default=3000, show_default=True, metavar="N",
               help="Suite: frames of faces in motion to render.")
 @click.option("--probes", type=click.IntRange(1), default=600, show_default=True, metavar="N",
