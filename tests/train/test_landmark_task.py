@@ -1,5 +1,6 @@
 """The landmark task: what it draws, that it learns and goes on, and what it refuses."""
 
+import json
 import shutil
 from dataclasses import dataclass
 
@@ -364,3 +365,15 @@ def test_a_render_that_can_not_be_read_is_passed_over_unless_the_recipe_is_stric
     with pytest.raises(InputError, match="shard-000001.tar can't be read"):
         for step in range(6):
             task.batch(Share(0, step))
+
+
+def test_labels_that_lack_something_are_named(tmp_path):
+    make_some(tmp_path, count=1, folder=True)
+    file = tmp_path / "00000000.json"
+    labels = json.loads(file.read_text())
+    for broken, said in (({key: labels[key] for key in labels if key != "rotation"}, "the labels lack 'rotation'"),
+                         (labels | {"points": labels["points"][1:]}, "the labels hold something else")):
+        file.write_text(json.dumps(broken))
+        with pytest.raises(InputError, match=said) as caught:
+            open_marked_renders(tmp_path, "train")
+        assert "\n" not in str(caught.value)

@@ -72,18 +72,21 @@ def open_marked_renders(folder: str | Path, part: Part, *, most_per_person: int 
         if most_per_person is not None and taken[person] > most_per_person:
             continue
         try:
-            rows.append((labels["points"], labels["rotation"], _shown(labels["visibility"]),
+            # As arrays at once: a hundred thousand nested lists would take a gigabyte.
+            rows.append((np.array(labels["points"], np.float32).reshape(68, 2),
+                         np.array(labels["rotation"], np.float32).reshape(3, 3), _shown(labels["visibility"]),
                          frozenset(labels["occluders"]), person, f"{person}#{labels['index']}"))
         except (KeyError, TypeError) as error:
             raise InputError(f"{place[0]}: the labels lack {error}: {RENDER_AGAIN}") from error
+        except ValueError as error:
+            raise InputError(f"{place[0]}: the labels hold something else ({error}): {RENDER_AGAIN}") from error
         places.append(place)
     if not rows:
         raise InputError(f"{folder}: no pictures of {part} people")
     points, rotation, shown, worn, subject, source = zip(*rows, strict=True)
     return MarkedFaces(kept(StoredPictures(places, RENDER_AGAIN), memory),
-                       np.array(points, np.float32).reshape(-1, 68, 2),
-                       np.array(rotation, np.float32).reshape(-1, 3, 3), np.array(shown, np.float32), worn,
-                       np.array(subject, str), np.array(source, str))
+                       np.stack(points), np.stack(rotation), np.stack(shown), worn, np.array(subject, str),
+                       np.array(source, str))
 
 
 def open_marked_portraits(faces: Path, part: Part) -> MarkedFaces:
