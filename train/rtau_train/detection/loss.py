@@ -45,7 +45,7 @@ def finder_loss(outputs: tuple[Tensor, Tensor, Tensor], there: Tensor, boxes: Te
         places, strides: of the cells, [A, 2] and [A].
 
     Returns:
-        "score": quality focal loss (Li et al., 2020), sum over the cells that count, by N. "box" and "points": means
+        "there": quality focal loss (Li et al., 2020), sum over the cells that count, by N. "box" and "points": means
         over the cells that find a face, by its size; 0 without one.
     """
     logits, said_boxes, said_points = (o.float() for o in outputs)
@@ -62,5 +62,5 @@ def finder_loss(outputs: tuple[Tensor, Tensor, Tensor], there: Tensor, boxes: Te
     error = (marks - points[picture, cell]) / size.prod(1).sqrt().unsqueeze(1)
     place = F.smooth_l1_loss(error, torch.zeros_like(error), beta=0.05, reduction="none").mean(1)
     count = max(len(cell), 1)
-    return {"score": (score * (there >= 0)).sum() / len(logits), "box": (1 - fits + shape).sum() / count,
+    return {"there": (score * (there >= 0)).sum() / len(logits), "box": (1 - fits + shape).sum() / count,
             "points": place.sum() / count}

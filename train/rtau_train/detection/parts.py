@@ -76,7 +76,7 @@ def load_people(faces: Path, part: Part, reader: LandmarkReader) -> list[Cutout]
         images.append(image)
         points.append(marks)
         people.append(person)
-    return [_cut_out(image, marks, person) for image, marks, person in zip(images, points, people, strict=True)]
+    return [make_cutout(image, marks, person) for image, marks, person in zip(images, points, people, strict=True)]
 
 
 def load_rendered(renders: Path, part: Part, most_per_person: int | None) -> list[Cutout]:
@@ -106,7 +106,7 @@ def load_backgrounds(faces: Path, part: Part) -> list[np.ndarray]:
     return [read_rgb(file) for file in chosen]
 
 
-def _cut_out(image: np.ndarray, points: np.ndarray, person: str) -> Cutout:
+def make_cutout(image: np.ndarray, points: np.ndarray, person: str) -> Cutout:
     """A portrait's head and shoulders, without the backdrop, which its upper border shows."""
     box = box_of_points(points[None])[0]
     centre, side = (box[:2] + box[2:]) / 2, _ABOUT * float((box[2:] - box[:2]).max())

@@ -51,7 +51,7 @@ class DetectorTask:
     """
 
     charts: Mapping[str, Sequence[str]] = MappingProxyType({
-        "loss": ("loss", "score", "box", "points"), "figures": ("precision", "recall", "recall_9"),
+        "loss": ("loss", "there", "box", "points"), "figures": ("precision", "recall", "recall_9"),
         "false": ("false", "false_faceless")})
 
     def __init__(self, recipe: Recipe) -> None:
@@ -105,13 +105,13 @@ class DetectorTask:
                    **{name: np.stack([getattr(t, name) for t in targets]) for name in ("there", "boxes", "points")}}
         found = float((tensors["there"] > 0).sum())
         return Batch({name: torch.from_numpy(value) for name, value in tensors.items()},
-                     {"score": float(len(drawn)), "box": found, "points": found}, tuple(sources))
+                     {"there": float(len(drawn)), "box": found, "points": found}, tuple(sources))
 
     # -- loss --------------------------------------------------------------------------------
 
     def factors(self, step: int) -> dict[str, float]:
         """How much each term counts, the same at every step."""
-        return {"score": 0.25, "box": 1.0, "points": 3.0}
+        return {"there": 0.25, "box": 1.0, "points": 3.0}
 
     def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """See `finder_loss`."""
