@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .backends import Runner, open_backend
+from .backends import Runner, choose, open_backend
 from .boxes import suppress
 from .detect import ResizedSearch
 from .errors import RtauError
@@ -77,7 +77,10 @@ def open_finder(model: str | Path | None = None, *, widths: Sequence[int] = (320
     if weights.facts["kind"] != "detector":
         raise RtauError(f"{weights.path} holds no detector but a network of kind {weights.facts['kind']!r}: give one "
                         "that rtau export wrote from the task \"detector\"")
-    return Finder(open_backend(weights, device=device, threads=1), widths=widths, min_score=min_score)
+    engine, place = choose("auto", device)
+    # Too small for two cores to share; but torch's threads are those of all networks.
+    runner = open_backend(weights, engine, place, threads=1 if engine == "openvino" else None)
+    return Finder(runner, widths=widths, min_score=min_score)
 
 
 def fill(image: np.ndarray) -> np.ndarray:

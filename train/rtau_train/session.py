@@ -56,10 +56,12 @@ def open_task(recipe: Recipe, changes: Sequence[str] | None = None) -> tuple[Rec
     """
     torch.manual_seed(recipe.loop.seed)
     if recipe.task in ("landmarks", "detector"):
-        from .detection.task import DetectorTask
-        from .landmarks import LandmarkTask
+        if recipe.task == "landmarks":
+            from .landmarks import LandmarkTask as FacesTask
+        else:
+            from .detection.task import DetectorTask as FacesTask
         try:
-            return recipe, LandmarkTask(recipe) if recipe.task == "landmarks" else DetectorTask(recipe)
+            return recipe, FacesTask(recipe)
         except OSError as error:
             raise InputError(f"{error.filename or error} can't be read ({error.strerror or 'missing'}): fetch it with "
                              "rtau data fetch") from None
