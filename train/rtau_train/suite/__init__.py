@@ -1,1 +1,1 @@
-"""Real photographs whose Action Units people have labeled, to judge networks that learned from renders."""
+"""The open test set: real photographs with labels, rendered faces and clips with truth, and what networks make of them."""
