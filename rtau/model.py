@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -47,7 +47,6 @@ class AuConfig:
         graph: whether a graph convolution shapes the classifiers.
         slope: of the graph's ReLU below 0: the paper's formula has 0, its release 0.2.
         sight: whether it also tells of each region in `rtau.au.REGIONS` whether it shows, or something hides it.
-        marks: whether each view learns on the side where the 68 points lie; a deployed network doesn't tell.
 
     Raises:
         UsageError: a value that builds no network.
@@ -65,7 +64,6 @@ class AuConfig:
     grades: int = GRADES
     slope: float = 0.2
     sight: bool = False
-    marks: bool = False
 
     def __post_init__(self) -> None:
         if not self.names or len(set(self.names)) != len(self.names) or not all(isinstance(n, str) for n in self.names):
@@ -118,15 +116,6 @@ def _sight(heads: nn.ModuleList | None, features: list[Tensor]) -> Tensor | None
     return torch.stack([head(f) for head, f in zip(heads, features, strict=True)]).mean(0)
 
 
-def begin_in_the_middle(features: int) -> nn.Linear:
-    """Tells 68 points; it begins by saying "in the middle", so that the first steps don't shake the backbone."""
-    place = nn.Linear(features, 2 * 68)
-    with torch.no_grad():
-        place.weight.mul_(0.1)
-        place.bias.fill_(0.5)
-    return place
-
-
 class Graph(nn.Module):
     """Two-layer graph convolution from initial to final classifiers, shared by the views.
 
@@ -149,20 +138,6 @@ class Graph(nn.Module):
     def forward(self, classifiers: Tensor) -> Tensor:
         hidden = F.leaky_relu(self.adjacency @ classifiers @ self.first, self.slope)
         return self.adjacency @ hidden @ self.second
-
-
-class Reading(NamedTuple):
-    """What a network tells of N crops while it learns; None what its config did not ask for.
-
-    Attributes:
-        scores: [views, N, C], each the logit of presence.
-        sight: logits [N, 6] that the regions of `rtau.au.REGIONS` show.
-        marks: [views, N, 68, 2], where the points lie, in sides of the crop.
-    """
-
-    scores: Tensor
-    sight: Tensor | None
-    marks: Tensor | None
 
 
 class TwoViewNet(nn.Module):
@@ -192,7 +167,6 @@ class TwoViewNet(nn.Module):
         #: Gaps between the thresholds of neighbouring grades, before softplus.
         self.gaps = nn.Parameter(torch.zeros(count, config.grades - 1)) if config.grades > 1 else None
         self.sight = _open_sight(config, features)
-        self.marks = nn.ModuleList(begin_in_the_middle(features) for _ in range(config.views)) if config.marks else None
 
     def final_classifiers(self) -> list[Tensor]:
         """Per view [C, d + 1]: weights and, last, the bias."""
@@ -209,17 +183,15 @@ class TwoViewNet(nn.Module):
 
         Each is the logit of presence.
         """
-        return self.read(x).scores
+        return self.read(x)[0]
 
-    def read(self, x: Tensor) -> Reading:
-        """All that it tells in training."""
+    def read(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The scores, and logits [N, 6] that the regions of `rtau.au.REGIONS` show; None if it was not asked for."""
         crops = x if x.dim() == 5 else x.expand(len(self.views), *x.shape)
         features = [view(seen) for view, seen in zip(self.views, crops, strict=True)]
         scores = torch.stack([F.linear(f, w[:, :-1], w[:, -1])
                               for f, w in zip(features, self.final_classifiers(), strict=True)])
-        marks = None if self.marks is None else torch.stack(
-            [head(f).view(-1, 68, 2) for head, f in zip(self.marks, features, strict=True)])
-        return Reading(scores, _sight(self.sight, features), marks)
+        return scores, _sight(self.sight, features)
 
 
 class DeployedAuNet(nn.Module):

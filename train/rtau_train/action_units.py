@@ -20,20 +20,20 @@ from rtau.pretrained import load_pretrained
 
 from .batches import Batch, Share
 from .config import Recipe
-from .cutting import crops_of, cut, pixels, shares
+from .cutting import crops_of, cut, pixels
 from .data.faces import FaceSet, au_number
 from .drawing import draw, readable
 from .evaluate import auc, f1, icc31
 from .graph import adjacency, load_prior
-from .losses import HIDDEN, co_regularization, multi_view, place, sight, supervised
+from .losses import HIDDEN, co_regularization, multi_view, sight, supervised
 from .parts import Parts, open_parts
 from .schedule import ramp
 from .views import agreement, classifier_cosine, linear_cka
 
 #: Streams of chance: labeled and unlabeled faces are drawn apart.
 _LABELED, _UNLABELED = 0, 1
-#: How much telling what shows, and where the points lie, counts in the loss.
-_SIGHT, _MARKS = 0.3, 0.2
+#: How much telling what shows counts in the loss.
+_SIGHT = 0.3
 #: Faces on which the views' features are compared.
 _COMPARED = 512
 
@@ -91,16 +91,15 @@ class AuTask:
         """Aligned crops: labeled ones and, once the co-regularization wants them, unlabeled ones."""
         loop, method = self.recipe.loop, self.recipe.method
         labeled, unlabeled = self.parts.labeled, self.parts.unlabeled
-        crops, points, covered, picks, failed = self._draw(labeled, _LABELED, loop.batch, share)
+        crops, covered, picks, failed = self._draw(labeled, _LABELED, loop.batch, share)
         labels, intensity, visible = labeled.labels[picks], labeled.intensity[picks], labeled.shown[picks]
         visible = visible * (1 - covered)
         hidden = self._hidden(visible, covered)
         labels, intensity = np.where(hidden, np.int8(0), labels), np.where(hidden, np.float32(np.nan), intensity)
         sources = labeled.source[picks]
         if unlabeled is not None and self.factors(share.step).get("co_regularization"):
-            more, places, _, picks, others = self._draw(unlabeled, _UNLABELED, loop.unlabeled_batch or loop.batch, share)
+            more, _, picks, others = self._draw(unlabeled, _UNLABELED, loop.unlabeled_batch or loop.batch, share)
             crops, sources = np.concatenate([crops, more]), np.concatenate([sources, unlabeled.source[picks]])
-            points = np.concatenate([points, places])
             labels = np.concatenate([labels, np.zeros((len(more), labels.shape[1]), np.int8)])
             intensity = np.concatenate([intensity, np.full((len(more), labels.shape[1]), np.nan, np.float32)])
             visible = np.concatenate([visible, np.full((len(more), len(REGIONS)), np.nan, np.float32)])
@@ -114,28 +113,23 @@ class AuTask:
         if self.config.sight:
             weights["sight"] = float(np.isfinite(visible).sum())
             tensors["visible"] = visible
-        if self.config.marks:
-            weights["marks"] = float(len(crops))
-            tensors["points"] = points
         return Batch({name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in tensors.items()}, weights,
                      tuple(sources.tolist()), tuple(failed))
 
     def _draw(self, faces: FaceSet, stream: int, count: int, share: Share
-              ) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[int], list[str]]:
-        """Crops of a share's rows, where their points lie [N, views, 68, 2] in sides of the crop, how far their regions
-        are covered [N, 6], which faces they are, and sources of those that could not be read."""
+              ) -> tuple[np.ndarray, np.ndarray, list[int], list[str]]:
+        """Crops of a share's rows, how far their regions are covered [N, 6], which faces they are, and sources of
+        those that could not be read."""
         size, altered, strict = self.config.size, self.recipe.augment, self.recipe.loop.strict
         drawn, failed = draw(faces, share, count, stream, strict=strict)
         own = (self.config.views,) if altered.per_view else ()
         crops = np.empty((len(drawn), *own, size, size, 3), np.uint8)
-        points = np.empty((len(drawn), self.config.views if own else 1, 68, 2), np.float32)
         covered = np.zeros((len(drawn), len(REGIONS)), np.float32)
-        for row, (pick, image, rng) in enumerate(drawn):
-            for view, crop in enumerate(crops[row] if own else crops[row, None]):
+        for place, (pick, image, rng) in enumerate(drawn):
+            for crop in crops[place] if own else crops[place, None]:
                 made = cut(image, faces.points[pick], size, rng, altered)
-                crop[:], points[row, view] = made.image, shares(made.points, size)
-                covered[row] = np.maximum(covered[row], made.covered)
-        return crops, points, covered, [face.pick for face in drawn], failed
+                crop[:], covered[place] = made.image, np.maximum(covered[place], made.covered)
+        return crops, covered, [face.pick for face in drawn], failed
 
     def _hidden(self, visible: np.ndarray, covered: np.ndarray) -> np.ndarray:
         """bool [N, C]: whose region can't be judged, by what shows of it (NaN unknown) or by what covers it."""
@@ -151,21 +145,20 @@ class AuTask:
         if self.config.views == 2:
             risen = ramp(step, start=method.pretrain, length=method.ramp)
             factors |= {"multi_view": risen * method.multi_view, "co_regularization": risen * method.co_regularization}
-        return factors | ({"sight": _SIGHT} if self.config.sight else {}) | (
-            {"marks": _MARKS} if self.config.marks else {})
+        if self.config.sight:
+            factors["sight"] = _SIGHT
+        return factors
 
     def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The terms of the method; those of two views only where there are two."""
         assert isinstance(model, TwoViewNet)
-        reading = model.read(self._seen(batch["pixels"]))
-        scores = reading.scores.float()
+        scores, shows = model.read(self._seen(batch["pixels"]))
+        scores = scores.float()
         weight = None if self.positive_weight is None else self.positive_weight.to(scores.device)
         terms = {"supervised": supervised(scores, model.thresholds().float(), batch["labels"], batch["intensity"],
                                           weight)}
-        if reading.sight is not None:
-            terms["sight"] = sight(reading.sight.float(), batch["visible"])
-        if reading.marks is not None:
-            terms["marks"] = place(reading.marks.float(), batch["points"].transpose(0, 1))
+        if shows is not None:
+            terms["sight"] = sight(shows.float(), batch["visible"])
         if self.config.views == 1:
             return terms
         first, second = model.final_classifiers()

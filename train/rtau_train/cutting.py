@@ -62,11 +62,6 @@ def _share(over: np.ndarray, points: np.ndarray) -> float:
     return float(box.mean()) if box.size else 0.0
 
 
-def shares(points: np.ndarray, size: int) -> np.ndarray:
-    """Points in pixels, whose centres are integers, as shares float32 of the crop's side: 0 and 1 are its edges."""
-    return ((points + 0.5) / size).astype(np.float32)
-
-
 def mirror(crop: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A crop [S, S, 3] and its points [68, 2], left and right changed over."""
     placed = points[MIRROR]

@@ -15,9 +15,6 @@ GRADE_WEIGHTS = (1.0, 0.5, 0.5, 0.4, 0.3)
 #: A region of which so little shows can't be judged; one of which so much shows can. Between them nobody is sure.
 HIDDEN, SHOWS = 0.2, 0.5
 
-#: A point's error up to this counts by its square, beyond it plainly: a 64th of the crop's side.
-_BEND = 1 / 64
-
 #: Beyond such a logit a probability is 0 or 1 to the last bit, in any precision.
 _SATURATED = 1e4
 #: Shorter classifiers have no direction.
@@ -75,16 +72,6 @@ def sight(logits: Tensor, visible: Tensor) -> Tensor:
     wanted = ((torch.nan_to_num(visible) - HIDDEN) / (SHOWS - HIDDEN)).clamp(0, 1)
     each = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
     return torch.where(known, each, 0.0).sum() / known.sum().clamp(min=1)
-
-
-def place(found: Tensor, points: Tensor) -> Tensor:
-    """Mean error of the coordinates of points in hundredths of the crop's side, by its square where it is small.
-
-    Args:
-        found: float [..., 68, 2], in sides of the crop.
-        points: float [..., 68, 2], where they are.
-    """
-    return 100 * F.smooth_l1_loss(found, points.expand_as(found), beta=_BEND)
 
 
 def co_regularization(scores: Tensor, mask: Tensor | None = None) -> Tensor:

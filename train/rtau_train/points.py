@@ -14,18 +14,22 @@ from dataclasses import replace
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from rtau.errors import UsageError
-from rtau.model import AuConfig, begin_in_the_middle, normalize
+from rtau.model import AuConfig, normalize
 from rtau.view import open_view
 
 from .batches import Batch, Share
 from .config import Recipe
-from .cutting import cut, pixels, shares
+from .cutting import cut, pixels
 from .data.faces import FaceSet
 from .drawing import draw, readable
-from .losses import place
 from .parts import Parts, open_parts
+
+#: A point's error up to this counts by its square, beyond it plainly: a 64th of the crop's side.
+_BEND = 1 / 64
+
 
 class PointsNet(nn.Module):
     """One view of an AU network, with 68 points in place of AUs.
@@ -41,7 +45,11 @@ class PointsNet(nn.Module):
         super().__init__()
         self.view = open_view(config.backbone, size=config.size, width=config.width, blocks=config.blocks,
                               features=config.features, dropout=config.dropout)
-        self.place = begin_in_the_middle(self.view.width)
+        self.place = nn.Linear(self.view.width, 2 * 68)
+        with torch.no_grad():
+            # It begins by saying "in the middle", so that the first steps don't shake the backbone.
+            self.place.weight.mul_(0.1)
+            self.place.bias.fill_(0.5)
 
     def forward(self, x: Tensor) -> Tensor:
         """Points [N, 68, 2] of normalized crops [N, 3, S, S], in sides of the crop: 0 and 1 are its edges."""
@@ -82,9 +90,9 @@ class PointsTask:
         size = self.config.size
         drawn, failed = draw(self.faces, share, self.recipe.loop.batch, strict=self.recipe.loop.strict)
         crops, places = np.empty((len(drawn), size, size, 3), np.uint8), np.empty((len(drawn), 68, 2), np.float32)
-        for row, (pick, image, rng) in enumerate(drawn):
+        for place, (pick, image, rng) in enumerate(drawn):
             crop = cut(image, self.faces.points[pick], size, rng, self.recipe.augment)
-            crops[row], places[row] = crop.image, shares(crop.points, size)
+            crops[place], places[place] = crop.image, _shares(crop.points, size)
         return Batch({"pixels": torch.from_numpy(crops), "points": torch.from_numpy(places)},
                      {"place": float(len(drawn))}, tuple(str(self.faces.source[face.pick]) for face in drawn),
                      tuple(failed))
@@ -96,7 +104,7 @@ class PointsTask:
     def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Mean error of the coordinates in hundredths of the crop's side, by its square where it is small."""
         found = model(normalize(pixels(batch["pixels"]))).float()
-        return {"place": place(found, batch["points"])}
+        return {"place": 100 * F.smooth_l1_loss(found, batch["points"], beta=_BEND)}
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module) -> dict[str, float]:
@@ -117,4 +125,9 @@ class PointsTask:
         size, settings = self.config.size, replace(self.recipe.augment, degrade=0.0)
         found = [cut(image, self.validation.points[row], size, np.random.default_rng(row), settings)
                  for row, image in readable(self.validation, strict=self.recipe.loop.strict)]
-        return np.stack([crop.image for crop in found]), np.stack([shares(crop.points, size) for crop in found])
+        return np.stack([crop.image for crop in found]), np.stack([_shares(crop.points, size) for crop in found])
+
+
+def _shares(points: np.ndarray, size: int) -> np.ndarray:
+    """Points in pixels, whose centres are integers, as shares of the crop's side."""
+    return ((points + 0.5) / size).astype(np.float32)
