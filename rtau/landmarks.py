@@ -13,6 +13,8 @@ from .store import Weights
 
 #: The square of the network's crop, as a multiple of the larger side of the points' box.
 REGION_SCALE = 1.35
+#: What lies beyond the picture shows as this grey: its mirrored border would make a whole face of half a one.
+BEYOND = 127
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,24 @@ def region_of_box(box: np.ndarray) -> np.ndarray:
     return np.array([(left + right) / 2, bottom - 0.38 * height, side, 0.0], np.float32)
 
 
+def fill_beyond(crop: np.ndarray, matrix: np.ndarray, picture: tuple[int, int]) -> None:
+    """Paint what lies beyond the picture, in place.
+
+    Args:
+        crop: uint8 [S, S, 3].
+        matrix: [2, 3], from the picture's pixels to the crop's.
+        picture: height and width of the picture.
+    """
+    size, (height, width) = crop.shape[0], picture
+    back = invert(matrix)
+    ends = np.array([[0, 0], [size - 1, 0], [0, size - 1], [size - 1, size - 1]]) @ back[:, :2].T + back[:, 2]
+    if (ends > -0.5).all() and (ends < [width - 0.5, height - 0.5]).all():
+        return
+    along = np.arange(size, dtype=np.float32)
+    x, y = (np.add.outer(row[1] * along + row[2], row[0] * along) for row in back.astype(np.float32))
+    crop[(x < -0.5) | (x > width - 0.5) | (y < -0.5) | (y > height - 0.5)] = BEYOND
+
+
 class LandmarkReader:
     """rtau's own landmark network.
 
@@ -82,6 +102,8 @@ class LandmarkReader:
             return Marks(np.zeros((0, 68, 2), np.float32), np.zeros(0, np.float32), np.zeros((0, 3), np.float32))
         matrices = [region_matrix(region, self._size) for region in regions]
         crops = np.stack([warp(image, matrix, self._size) for matrix in matrices])
+        for crop, matrix in zip(crops, matrices, strict=True):
+            fill_beyond(crop, matrix, image.shape[:2])
         points, logit, pose = self._runner(crops)
         points = np.stack([apply(invert(m), p) for m, p in zip(matrices, points, strict=True)])
         # The network sees an upright crop; the head's roll is the crop's plus what is left.

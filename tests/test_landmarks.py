@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from rtau.backends import open_backend
+from rtau.crop import apply, invert, region_matrix, warp
 from rtau.detect import open_detector
 from rtau.errors import RtauError
 from rtau.fan import Fan, peaks_of
 from rtau.head import POINTS, pose_of_points
-from rtau.landmarks import LandmarkReader
+from rtau.landmarks import BEYOND, LandmarkReader, fill_beyond
 from rtau.source import open_source
 from rtau.store import find_weights
 
@@ -57,6 +58,21 @@ def test_where_no_face_is_presence_is_low(fixtures, reader):
         image = next(iter(source)).image
     regions = np.array([[160, 120, s, 0] for s in (60, 120, 200)], np.float32)
     assert (reader(image, regions).presence < 0.5).all()
+
+
+@pytest.mark.parametrize("region", [(20, 30, 80, 0.0), (100, 70, 90, 0.5), (60, 50, 40, 0.2), (60, 40, 400, -0.3)])
+def test_what_lies_beyond_the_picture_is_grey_and_the_rest_as_it_was(region):
+    image = np.random.default_rng(0).integers(130, 256, (90, 120, 3), dtype=np.uint8)
+    matrix = region_matrix(np.array(region), 112)
+    crop = warp(image, matrix, 112)
+    filled = crop.copy()
+    fill_beyond(filled, matrix, image.shape[:2])
+    rows, columns = np.mgrid[:112, :112]
+    places = apply(invert(matrix), np.stack([columns, rows], -1).reshape(-1, 2).astype(float)).reshape(112, 112, 2)
+    inside = ((places > -0.5) & (places < [119.5, 89.5])).all(-1)
+    far = np.abs(places - np.clip(places, -0.5, [119.5, 89.5])).max(-1) > 1e-3
+    assert np.array_equal(filled[inside & ~far], crop[inside & ~far]) and (filled[far] == BEYOND).all()
+    assert far.any() == (region[2] > 40) and inside.any()
 
 
 def test_no_regions_no_marks(portrait, reader):

@@ -13,6 +13,7 @@ from torch import nn
 
 from rtau.crop import apply, invert
 from rtau.errors import InputError, UsageError
+from rtau.landmarks import BEYOND
 from rtau_train.batches import Share
 from rtau_train.config import build_recipe
 from rtau_train.cutting import MIRROR
@@ -122,6 +123,8 @@ def test_a_half_face_is_really_cut_off():
     halves = [crop for crop in (take_crop(image, points, np.ones(68, np.float32), 112, np.random.default_rng(seed))
                                 for seed in range(120)) if not crop.shown[[36, 45]].all()]
     assert halves, "no crop without an eye"
+    # Beyond the border there is nothing to see, instead of the face's mirror image.
+    assert np.median([(crop.image == BEYOND).all(2).mean() for crop in halves]) > 0.1
 
 
 def test_regions_cover_what_trackers_and_detectors_give():

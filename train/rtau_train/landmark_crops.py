@@ -1,7 +1,8 @@
 """Crops for the landmark network, as a tracker or a detector would hand them over, in good pictures and bad ones.
 
 A crop is cut from a picture that was perhaps cut off by its own border first, so that half a face is left, or
-sampled with few pixels; then it is altered: light, cameras, things before the face.
+sampled with few pixels; then it is altered: light, cameras, things before the face. What lies beyond the picture is
+painted last, as at run time.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import cv2
 import numpy as np
 
 from rtau.crop import apply, invert, region_matrix, warp
-from rtau.landmarks import region_of_points
+from rtau.landmarks import fill_beyond, region_of_points
 
 from .cutting import MIRROR
 from .data.augment import degrade_telling
@@ -72,6 +73,7 @@ def take_crop(image: np.ndarray, points: np.ndarray, shown: np.ndarray, size: in
     matrix_here = region_matrix(_moved(region, matrix), size)
     whole = _after(matrix_here, matrix)
     crop, covered = alter(warp(picture, matrix_here, size), rng)
+    fill_beyond(crop, matrix_here, picture.shape[:2])
     placed = apply(whole, points.astype(np.float64))
     if covered is not None:
         shown = shown * ~_at(covered, placed)
@@ -155,7 +157,10 @@ class NonFaces:
             shape = (*rng.integers(2, 24, 2), 3)
             image = rng.integers(0, 256, shape).astype(np.uint8)
             region = np.array([image.shape[1] / 2, image.shape[0] / 2, min(image.shape[:2]), 0.0])
-        return alter(warp(image, region_matrix(region, self._size), self._size), rng)[0]
+        matrix = region_matrix(region, self._size)
+        crop = alter(warp(image, matrix, self._size), rng)[0]
+        fill_beyond(crop, matrix, image.shape[:2])
+        return crop
 
 
 def _beside(region: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -26,7 +26,7 @@ from torch.nn import functional as F
 
 from rtau.crop import apply, invert, region_matrix, warp
 from rtau.errors import InputError, UsageError
-from rtau.landmarks import region_of_points
+from rtau.landmarks import fill_beyond, region_of_points
 from rtau.model import LandmarkConfig, LandmarkNet
 from rtau.pretrained import load_pretrained
 
@@ -239,8 +239,9 @@ class LandmarkTask:
             region[3] += rng.normal(0, 2 * spread)
             matrix = region_matrix(region, size)
             crop = warp(image, matrix, size)
-            return (sense(crop, STILL_CAMERA, rng) if noise else crop, invert(matrix), points,
-                    turn - [0, 0, region[3]])
+            crop = sense(crop, STILL_CAMERA, rng) if noise else crop
+            fill_beyond(crop, matrix, image.shape[:2])
+            return crop, invert(matrix), points, turn - [0, 0, region[3]]
 
         def altered(image, points, shown, turn: np.ndarray) -> tuple:
             crop = take_crop(image, points, shown, size, rng)
