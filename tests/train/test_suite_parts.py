@@ -1,20 +1,32 @@
 """Groups, sight, probes, gallery and networks of the suite, on made-up figures and real scenes."""
 
+import base64
+import json
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 from scores import draw_predictions
+from stand_in import make_some
 
 from rtau.au import REGIONS
 from rtau.errors import InputError
-from rtau_train.figures.report import Settings
+from rtau.model import AuConfig, DeployedAuNet, TwoViewNet
+from rtau.store import find_weights, sha256_of
+from rtau_train.checkpoint import save_checkpoint
+from rtau_train.figures.network import open_network
+from rtau_train.figures.report import Settings, figures
+from rtau_train.puppet.cast import Cast, default_puppets
 from rtau_train.puppet.scene import Lamp, Light, Performance, Scene
+from rtau_train.puppet.studio import Order
 from rtau_train.suite.gallery import Mistake, worst, write_gallery
 from rtau_train.suite.groups import face_rows, group_figures, read_sexes, sex_of
 from rtau_train.suite.networks import opened
 from rtau_train.suite.probes import PROBES, ProbeOrder, probe_figures, removed
-from rtau_train.suite.renders import Said
+from rtau_train.suite.renders import Said, ask
 from rtau_train.suite.sight import sight_figures
 from rtau_train.suite.tables import groups_sheet, probes_sheet
 
@@ -42,6 +54,9 @@ def test_every_face_is_in_one_group_of_each_kind_and_in_all_that_cover_it():
     assert by["sex", "female"].faces == by["face height", "45 to 60 px"].faces == 300
     everyone = by["camera", "webcam"]
     assert everyone.people == 6 and everyone.aus == 2 and everyone.auc.low < everyone.auc.value < everyone.auc.high
+    assert everyone.usual == pytest.approx(everyone.auc.value)
+    halves = [by["skin tone", name] for name in ("dark", "light")]
+    assert {half.usual for half in halves} == {everyone.usual} and halves[0].auc.value != everyone.usual
 
 
 def test_an_au_that_too_few_of_a_group_show_does_not_count():
@@ -73,9 +88,9 @@ def test_sex_is_what_the_portraits_authors_say(tmp_path, shared):
 def test_sight_is_judged_by_what_is_surely_hidden_or_shown():
     visible = np.tile(np.array([[0.0], [0.1], [0.35], [0.9], [1.0], [np.nan]]), (4, len(REGIONS)))
     said = np.tile(np.array([[0.1], [0.7], [0.9], [0.8], [0.4], [0.5]]), (4, len(REGIONS)))
-    figures = sight_figures(said, visible, np.repeat(["a", "b", "c", "d"], 6), Settings(50))
-    assert [s.region for s in figures] == [*REGIONS, "all"]
-    brow, everything = figures[0], figures[-1]
+    regions = sight_figures(said, visible, np.repeat(["a", "b", "c", "d"], 6), Settings(50))
+    assert [s.region for s in regions] == [*REGIONS, "all"]
+    brow, everything = regions[0], regions[-1]
     assert (brow.hidden, brow.shown) == (8, 8) and (everything.hidden, everything.shown) == (48, 48)
     assert brow.passed == everything.passed == 0.5 and brow.refused == 0.5
     assert brow.auc.value == pytest.approx(0.75) and brow.auc.low <= 0.75 <= brow.auc.high
@@ -99,9 +114,6 @@ def test_one_thing_is_removed_and_all_else_stays():
 
 @pytest.fixture(scope="module")
 def studio(shared):
-    from rtau_train.puppet.cast import Cast, default_puppets
-    from rtau_train.puppet.studio import Order
-
     faces = shared / "faces"
     cast = Cast(faces, shared / "ict_facekit" / "ict_facekit.npz", default_puppets(faces))
     return Order(cast, ("099",), size=96, seed=11)
@@ -136,7 +148,7 @@ def test_a_probe_tells_what_is_lost():
     assert lost.value < -0.2 and lost.high < 0 and kept.value == 0
     sheet = probes_sheet([probe])
     assert sheet.rows[0][0] == "AU01" and sheet.rows[0][2].startswith("-") and sheet.rows[0][2].endswith("*")
-    assert sheet.head == ("", "AUC with all", "without creases")
+    assert sheet.head == ("", "AUC", "no creases")
 
 
 class _Cut:
@@ -171,9 +183,6 @@ def test_the_page_holds_its_pictures_and_no_markup_of_a_file_name(tmp_path):
     page = (tmp_path / "g.html").read_text()
     assert "AU 12 Lip corner puller" in page and "presence 0.91" in page and "&lt;b&gt;x&lt;/b&gt;.jpg" in page
     assert "<b>x</b>" not in page and "<p>None.</p>" in page
-    import base64
-
-    import cv2
     data = base64.b64decode(page.split("base64,")[1].split("'")[0])
     assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape == (160, 80, 3)
 
@@ -182,7 +191,6 @@ def test_the_page_holds_its_pictures_and_no_markup_of_a_file_name(tmp_path):
 
 
 def test_shipped_networks_and_files_are_opened_and_nothing_else(tmp_path):
-    from rtau.store import find_weights
     with opened("au", backend="torch") as shipped:
         assert shipped.file == find_weights("au").path and not shipped.trained
         assert shipped.network().labels[0] == "AU01"
@@ -193,8 +201,42 @@ def test_shipped_networks_and_files_are_opened_and_nothing_else(tmp_path):
             pass
 
 
+@pytest.fixture
+def sighted():
+    """A small network that has learned nothing and tells what shows."""
+    torch.manual_seed(0)
+    return TwoViewNet(AuConfig(("AU12", "AU01"), size=32, width=8, features=16, sight=True), torch.eye(2))
+
+
+def test_a_network_that_tells_what_shows_is_heard(sighted, tmp_path):
+    make_some(tmp_path / "renders", count=8)
+    file = tmp_path / "mine.safetensors"
+    save_file({key: value.contiguous() for key, value in DeployedAuNet.fold(sighted).state_dict().items()}, file)
+    (tmp_path / "manifest.json").write_text(json.dumps({"mine": {
+        "file": file.name, "sha256": sha256_of(file), "kind": "au", "config": sighted.config.as_dict()}}))
+    with opened(str(file), backend="torch") as candidate:
+        said = ask(candidate.network(), tmp_path / "renders", "test", candidate.landmarker())
+        deaf = ask(open_network("au", backend="torch"), tmp_path / "renders", "test", candidate.landmarker(), count=1)
+    assert said.sight.shape == (2, 6) and ((said.sight > 0) & (said.sight < 1)).all()
+    assert said.predictions.names == ("AU01", "AU12") and said.predictions.model == str(file)
+    assert [r["person"] for r in said.records] == ["099"] * 2 and len(said.first(1)) == len(said.first(1).sight) == 1
+    assert deaf.sight is None and len(deaf) == 1
+
+
+def test_the_best_network_of_a_run_is_judged_as_trained(sighted, tmp_path):
+    save_checkpoint(tmp_path / "best.pt", {"averaged": sighted.state_dict(), "step": 3},
+                    {"task": "au", "network": sighted.config.as_dict()})
+    (tmp_path / "config.json").write_text('{"task": "au"}')
+    with opened(str(tmp_path), backend="torch") as run:
+        assert run.trained and run.analyzer().aus == (1, 12)
+        crops = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+        presence = run.network().runner(crops)[0]
+        file = run.file
+    wanted = DeployedAuNet.fold(sighted)(torch.from_numpy(crops).permute(0, 3, 1, 2).float())[0]
+    assert presence == pytest.approx(wanted.detach().numpy(), abs=1e-5) and not file.exists()
+
+
 def test_groups_are_told_apart_by_lines():
-    from rtau_train.figures.report import figures
     p = draw_predictions(200, 2, 5)
     records = tuple(record(tone=("dark", "light")[i % 2]) for i in range(200))
     sheet = groups_sheet(group_figures(p, records, {}, Settings(0)), figures(p, None, Settings(0)))

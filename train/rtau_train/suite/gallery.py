@@ -16,8 +16,8 @@ import numpy as np
 
 from rtau.au import BY_NUMBER
 from rtau.sinks.paths import replaced
+from rtau.source import open_source
 
-from ..data.portraits import read_rgb
 from .photographs import Seen
 from .renders import Said
 
@@ -73,7 +73,7 @@ def worst(presence: np.ndarray, truth: np.ndarray, shown: bool, most: int = MOST
 def photograph_mistakes(seen: Seen, shown: bool) -> list[Mistake]:
     """Of real photographs, cut out about the face."""
     truth = np.stack([seen.truth(au) for au in seen.aus], 1)
-    return [Mistake(_cut(read_rgb(seen.photographs[row].file), seen.boxes[row]),
+    return [Mistake(_cut(next(iter(open_source(str(seen.photographs[row].file)))).image, seen.boxes[row]),
                     f"{seen.photographs[row].file.parent.name}/{seen.photographs[row].file.name}", seen.aus[column],
                     "present" if shown else "absent", float(seen.presence[row, column]))
             for row, column in worst(seen.presence, truth, shown)]

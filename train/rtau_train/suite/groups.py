@@ -16,7 +16,7 @@ from rtau.errors import InputError
 from ..figures.bootstrap import clusters, interval, resamples
 from ..figures.measures import measure
 from ..figures.predictions import Predictions
-from ..figures.report import Figure, Settings, mean_of
+from ..figures.report import Figure, Settings, mean_of, plain
 from ..puppet.record import TONES
 from ..puppet.sensor import KINDS
 
@@ -38,6 +38,7 @@ class Group:
         faces, people: how many.
         aus: over how many AUs the means go.
         auc, icc: mean over those AUs, with intervals over people; NaN where none can be judged.
+        usual: mean AUC of all pictures over those AUs, to hold `auc` against.
     """
 
     kind: str
@@ -47,11 +48,12 @@ class Group:
     aus: int
     auc: Figure
     icc: Figure
+    usual: float
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, None for NaN."""
         return {"kind": self.kind, "name": self.name, "faces": self.faces, "people": self.people, "aus": self.aus,
-                "auc": self.auc.as_dict(), "icc": self.icc.as_dict()}
+                "auc": self.auc.as_dict(), "icc": self.icc.as_dict(), "usual": plain(self.usual)}
 
 
 def read_sexes(faces: Path) -> dict[str, str]:
@@ -119,16 +121,18 @@ def group_figures(predictions: Predictions, records: tuple[dict[str, Any], ...],
         tell: hears how many groups are done of how many.
     """
     found = list(members(records, sexes))
+    once, cuts = np.ones((len(predictions), 1), np.float32), np.full(len(predictions.names), np.nan)
+    usual = dict(zip(predictions.names, measure(predictions, cuts, once, ("auc",))["auc"][:, 0], strict=True))
     groups = []
     for done, (kind, name, rows) in enumerate(found):
         if rows.any():
-            groups.append(_figures(kind, name, predictions[rows], settings))
+            groups.append(_figures(kind, name, predictions[rows], usual, settings))
         if tell is not None:
             tell(done + 1, len(found))
     return groups
 
 
-def _figures(kind: str, name: str, some: Predictions, settings: Settings) -> Group:
+def _figures(kind: str, name: str, some: Predictions, usual: dict[str, float], settings: Settings) -> Group:
     judged = [some.labels[some.judged(c), c] for c in range(len(some.names))]
     there = np.array([min((truth > 0).sum(), (truth < 0).sum()) >= LEAST for truth in judged])
     people = len(np.unique(clusters(some.subject)))
@@ -146,7 +150,9 @@ def _figures(kind: str, name: str, some: Predictions, settings: Settings) -> Gro
         low, high = interval(mean_of(each, known), settings.level)
         return Figure(float(mean_of(values[key], known)[0]), float(low), float(high))
 
-    return Group(kind, name, len(some), people, int(there.sum()), mean("auc"), mean("icc"))
+    same = np.array([usual[name] for name in chosen.names])
+    return Group(kind, name, len(some), people, int(there.sum()), mean("auc"), mean("icc"),
+                 float(same.mean()) if len(same) else float("nan"))
 
 
 def _bins(edges: tuple[int, ...], unit: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rtau.analyze import Analyzer
@@ -43,7 +43,8 @@ class Candidate:
 
     def network(self) -> Network:
         """What reads aligned faces."""
-        return open_network(self.file, backend=self.backend, device=self.device, threads=self.threads)
+        network = open_network(self.file, backend=self.backend, device=self.device, threads=self.threads)
+        return replace(network, name=self.name)
 
     def landmarker(self) -> Landmarker:
         """What finds the points of a face at run time."""

@@ -116,12 +116,12 @@ class Outcome:
                           indent=2, ensure_ascii=False, allow_nan=False)
 
     def command(self, stage: str) -> str:
-        """What to type for a stage's tables; of folders the last name, as a page goes to other machines."""
+        """What to type for a stage's tables; of whole paths the last name, as a page goes to other machines."""
         order, usual = self.order, Order()
         words = ["rtau eval", "--suite clips CLIPS" if self.given else f"--suite open --only {stage}",
-                 f"--weights {Path(order.weights).name}"]
+                 f"--weights {_bare(order.weights)}"]
         if order.against is not None:
-            words.append(f"--against {Path(order.against).name}")
+            words.append(f"--against {_bare(order.against)}")
         if stage == "photographs" and order.stills is not None:
             words.append(f"--stills {order.stills.name}")
         folders = {"renders": order.renders, "clips": order.clips}
@@ -165,6 +165,11 @@ class Outcome:
             return written[:2]
         write_gallery(written[2], parts, f"What {first.name} gets most wrong")
         return written
+
+
+def _bare(what: str) -> str:
+    """A network without the folders of this machine."""
+    return Path(what).name if Path(what).is_absolute() else what
 
 
 def prepare_folder(folder: Path, *, overwrite: bool = False) -> None:

@@ -97,18 +97,18 @@ def groups_sheet(groups: list[Group], report: Report) -> Sheet:
     """Of rendered pictures, by whom and what they show."""
     rows: list[tuple[str, ...]] = [
         ("all", "", str(report.faces), str(report.subjects), str(report.mean_of["auc"]), _figure(report.mean["auc"]),
-         _figure(report.mean["icc"]))]
+         share(report.mean["auc"].value), _figure(report.mean["icc"]))]
     kind = ""
     for group in groups:
         if group.kind != kind:
             rows.append(())
         rows.append((group.kind if group.kind != kind else "", group.name, str(group.faces), str(group.people),
-                     str(group.aus), _figure(group.auc), _figure(group.icc)))
+                     str(group.aus), _figure(group.auc), share(group.usual), _figure(group.icc)))
         kind = group.kind
     return Sheet("renders", "Rendered faces, by whom and what they show",
-                 ("", "", "faces", "people", "AUs", "mean AUC", "mean ICC"), tuple(rows), (
-        ("Means over the AUs that enough faces of the group show, so groups differ a little in which these are; "
-         "intervals over people say little of few."),
+                 ("", "", "faces", "people", "AUs", "mean AUC", "of all", "mean ICC"), tuple(rows), (
+        ("Means over the AUs that enough faces of the group show; of all: mean AUC of all faces over the same AUs. "
+         "Intervals over people say little of few."),
         "Skin tone by the typology angle of the portrait's cheek; face height as the camera sampled it."), words=2)
 
 
@@ -167,7 +167,7 @@ def probes_sheet(probes: Sequence[Probe]) -> Sheet:
             for name in names]
     mean = ("mean", share(first.mean["auc"].b), *(_loss(p.comparison.mean["auc"]) for p in probes))
     return Sheet("probes", f"Shortcut tests: change of AUC when one thing is left out of {first.faces} rendered faces",
-                 ("", "AUC with all", *(f"without {p.without}" for p in probes)), (*rows, (), mean), (
+                 ("", "AUC", *(f"no {p.without}" for p in probes)), (*rows, (), mean), (
         f"The same pictures with and without it; paired {first.settings.level:.0%} intervals over people; * leaves 0 out.",
         "Real skin creases and turns to the light too: some loss without creases or shading is no fault."))
 
@@ -208,7 +208,7 @@ def _loss(difference: Difference) -> str:
         return "-"
     sure = difference.low > 0 or difference.high < 0
     bounds = f" {share(difference.low, 2)} to {share(difference.high, 2)}" if np.isfinite(difference.low) else ""
-    return f"{difference.value:+.3f}{bounds}{'*' if sure else ' ' if bounds else ''}"
+    return f"{round(difference.value, 3) + 0.0:+.3f}{bounds}{'*' if sure else ' ' if bounds else ''}"
 
 
 def _late(onset: float, spread: float) -> str:
