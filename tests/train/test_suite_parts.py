@@ -20,8 +20,11 @@ from rtau_train.checkpoint import save_checkpoint
 from rtau_train.figures.network import open_network
 from rtau_train.figures.report import Settings, figures
 from rtau_train.puppet.cast import Cast, default_puppets
+from rtau_train.puppet.labels import GRADES, KNOTS
+from rtau_train.puppet.sample import AUS
 from rtau_train.puppet.scene import Lamp, Light, Performance, Scene
 from rtau_train.puppet.studio import Order
+from rtau_train.suite.clips import FPS, plan
 from rtau_train.suite.gallery import Mistake, worst, write_gallery
 from rtau_train.suite.groups import face_rows, group_figures, read_sexes, sex_of
 from rtau_train.suite.networks import opened
@@ -29,6 +32,7 @@ from rtau_train.suite.probes import PROBES, ProbeOrder, probe_figures, removed
 from rtau_train.suite.renders import Said, ask
 from rtau_train.suite.sight import sight_figures
 from rtau_train.suite.tables import groups_sheet, probes_sheet
+from rtau_train.suite.timing import crossings
 
 
 def record(person="099", yaw=0.0, covered=(), tone="light", camera="webcam", scale=0.5):
@@ -162,6 +166,25 @@ class _Cut:
 
     def first(self, count):
         return self
+
+
+# -- clips -----------------------------------------------------------------------------------
+
+
+def test_every_au_begins_several_times_in_the_list_of_takes():
+    takes = plan([f"{i:03d}" for i in range(22)], 3000)
+    assert len(takes) == 44 and [t.still for t in takes[:4]] == ["", "rest", "", "held"]
+    moving = [take for take in takes if not take.still]
+    assert sum(round(take.seconds * FPS) for take in moving) == pytest.approx(3000, abs=22)
+    onsets = dict.fromkeys(AUS, 0)
+    for take in moving:
+        times = np.arange(round(take.seconds * FPS)) / FPS
+        curves = np.stack([take.script().at(t).activation.max(1) for t in times])
+        for column, au in enumerate(AUS):
+            onsets[au] += len(crossings(times, np.interp(curves[:, column], KNOTS, GRADES)))
+    assert min(onsets.values()) >= 3, onsets
+    still = next(take.script() for take in takes if take.still == "held")
+    assert (still.at(0.1).activation == still.at(1.2).activation).all() and still.at(0.1).activation.max() > 0.5
 
 
 # -- gallery ---------------------------------------------------------------------------------

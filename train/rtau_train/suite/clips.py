@@ -25,7 +25,8 @@ from rtau.sinks.paths import replaced
 
 from ..puppet.cast import Cast
 from ..puppet.clip import facts_path, make_clip, truth_path
-from ..puppet.curves import Script, Track, draw_script
+from ..puppet.curves import Event, Script, Track
+from ..puppet.habits import Habits, draw_motions
 from ..puppet.render import Renderer
 from ..puppet.rig import load_rig
 from ..puppet.sample import AUS, PROTOTYPES
@@ -36,7 +37,9 @@ from ..puppet.studio import ENGINE
 
 #: What the takes depend on, in their folder.
 LIST = "suite.json"
-SIZE, FPS, SEED = (480, 360), 30, 11
+SIZE, FPS, SEED = (480, 360), 30, 12
+#: An AU is performed in so many seconds; who moves performs one after the other, so that each comes as often.
+SLOT = 1.5
 #: A face that keeps still does so for this long, seconds; held expressions reach this activation.
 STILL_SECONDS, HELD = 1.5, 0.6
 
@@ -62,11 +65,23 @@ class Take:
     def script(self) -> Script:
         """What is performed."""
         if not self.still:
-            return draw_script(np.random.default_rng([SEED, self.seed, 0]), self.seconds)
+            rng = np.random.default_rng([SEED, self.seed, 0])
+            slots = max(int(self.seconds / SLOT), 1)
+            events = tuple(_event(AUS[(self.seed * slots + slot) % len(AUS)], slot * SLOT, rng) for slot in range(slots))
+            shut = tuple((event.start, event.end) for event in events if event.au == 43)
+            return Script(self.seconds, events, motions=draw_motions(rng, self.seconds, Habits(), shut))
         if self.still == "rest":
             return Script(self.seconds)
         aus = PROTOTYPES[self.seed % len(PROTOTYPES)]
         return Script(self.seconds, tracks=tuple(Track(au, (0.0,), (HELD,), (HELD,)) for au in aus if au != 43))
+
+
+def _event(au: int, start: float, rng: np.random.Generator) -> Event:
+    """An AU that rises through intensity 2 within a slot, and fades; eyes are shut for longer than a blink."""
+    level = 1.0 if au == 43 else float(rng.uniform(0.5, 1.0))
+    apex = 0.65 if au == 43 else float(rng.uniform(0.25, 0.5))
+    return Event(au, start + 0.05, onset=float(rng.uniform(0.15, 0.4)), apex=apex, offset=float(rng.uniform(0.15, 0.3)),
+                 levels=(level, level))
 
 
 @dataclass(frozen=True)
