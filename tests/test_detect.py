@@ -380,4 +380,4 @@ def test_the_cache_lies_where_the_system_keeps_such_things(platform, variable, v
 
 
 def test_the_names_are_those_that_can_be_opened():
-    assert len(set(DETECTORS)) == len(DETECTORS) == 6
+    assert len(set(DETECTORS)) == len(DETECTORS) == 7
