@@ -159,7 +159,7 @@ class Ruler:
         false = np.mean([(portraits[at_rest, c] > np.median(renders[truth[:, c] > 0, c])).mean()
                          for c, name in enumerate(self.names) if name not in ("AU12", "AU06", "AU25")
                          and (truth[:, c] > 0).any()])
-        text = f"{np.nanmean(each):8.4f} " + " ".join(f"{v:6.3f}" for v in real) + f" {found:6.2f} {false:7.4f}"
+        text = f"{np.nanmean(each):8.4f} " + " ".join(f"{v:6.3f}" for v in real) + f" {found:6.2f} " + ("      -" if neutral else f"{false:7.4f}")
         if self.stills is not None:
             stills = scores(self.stills.crops)
             text += f" {np.nanmean([self._auc(self.stills, stills, int(n[2:])) for n in self.names]):7.3f}"

@@ -152,7 +152,8 @@ class NonFaces:
         elif kind < 0.9:
             faces = self._faces[rng.integers(len(self._faces))]
             pick = int(rng.integers(len(faces)))
-            image, region = faces.pictures[pick], _beside(region_of_points(faces.points[pick]), rng)
+            image = faces.pictures[pick]
+            region = _beside(region_of_points(faces.points[pick]), image.shape, rng)
         else:
             shape = (*rng.integers(2, 24, 2), 3)
             image = rng.integers(0, 256, shape).astype(np.uint8)
@@ -163,11 +164,15 @@ class NonFaces:
         return crop
 
 
-def _beside(region: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _beside(region: np.ndarray, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     side, kind = float(region[2]), rng.random()
     if kind < 0.5:  # neck, hair, clothes, an edge of the face
-        angle, far = rng.uniform(0, 2 * np.pi), rng.uniform(0.62, 1.1) * side
-        region[:2] += far * np.array([np.cos(angle), np.sin(angle)])
+        middle = region[:2].copy()
+        for _ in range(8):
+            angle, far = rng.uniform(0, 2 * np.pi), rng.uniform(0.62, 1.1) * side
+            region[:2] = middle + far * np.array([np.cos(angle), np.sin(angle)])
+            if 0 <= region[0] < shape[1] and 0 <= region[1] < shape[0]:  # else there is little to see
+                break
         region[2] *= rng.uniform(0.5, 1.1)
     elif kind < 0.8:  # a piece of skin
         region[:2] += rng.uniform(-0.3, 0.3, 2) * side

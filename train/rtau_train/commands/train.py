@@ -53,12 +53,12 @@ def train(words: tuple[str, ...], folder: Path | None, names_text: str | None, r
     command goes on.
 
     \b
-    rtau train train/recipes/au.toml --run runs/au renders=renders
-    rtau train train/recipes/au.toml --run runs/au loop.steps=2000 method.co_regularization=0
+    rtau train train/recipes/light.toml --run runs/au renders=renders
+    rtau train train/recipes/light.toml --run runs/au loop.steps=2000 method.co_regularization=0
     rtau train --labels labels.csv --unlabeled photos/ --run runs/mine
     rtau train --labels BP4D/ --kind bp4d --protocol bp4d-3fold --fold 2 --run runs/bp4d-2
     rtau train --labels CelebA/ --aus Smiling,Eyeglasses --dry-run
-    torchrun --nproc-per-node 4 -m rtau train train/recipes/au.toml --run-dir runs/au
+    torchrun --nproc-per-node 4 -m rtau train train/recipes/light.toml --run runs/au
     """
     logging.basicConfig(level=logging.WARNING, handlers=[_Says()])
     try:
