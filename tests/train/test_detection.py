@@ -1,12 +1,14 @@
 """The finder's training: composites, targets, loss, figures, a face that is learned, export, errors."""
 
 import json
+from io import StringIO
 from itertools import pairwise
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from stand_in import make_some
 
 from rtau.backends import open_backend
@@ -30,7 +32,7 @@ from rtau_train.detection.targets import RANGES, assign
 from rtau_train.detection.task import faceless_composite
 from rtau_train.export.order import Order, export
 from rtau_train.loop import train
-from rtau_train.session import open_task
+from rtau_train.session import open_task, preview
 
 TINY = {"size": 64, "stem": [8, 8], "widths": [16, 16, 16], "blocks": [1, 1, 1], "pyramid": 16}
 
@@ -382,6 +384,15 @@ def test_it_is_trained_goes_on_and_is_exported(folders, tmp_path, fixtures):
     assert any(source.startswith("mined ") for step in range(12) for source in second.batch(Share(0, step)).sources)
     for a, b in zip(second.model.state_dict().values(), task.model.state_dict().values(), strict=True):
         assert a.shape == b.shape
+
+
+def test_a_dry_run_tells_of_the_parts(folders):
+    recipe, task = task_of(folders)
+    console = Console(width=200, record=True, file=StringIO())
+    console.print(preview(recipe))
+    said = console.export_text()
+    assert f"portraits: {len(task.album.people)} pictures, {len({c.person for c in task.album.people})} people" in said
+    assert "backgrounds: " in said and "loop: 4 steps of 4 pictures" in said
 
 
 def test_a_face_is_learned(album):
