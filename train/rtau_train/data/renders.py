@@ -43,7 +43,7 @@ def open_renders(folder: str | Path, part: Part | Literal["all"] = "all", *, mem
         except (KeyError, TypeError) as error:
             raise InputError(f"{place[0]}: the labels lack {error}: {RENDER_AGAIN}") from error
     if not rows:
-        raise InputError(f"{folder}: no pictures of {part} people: rtau data render --people all makes some of everybody")
+        raise InputError(f"{folder}: no pictures of {part} people: rtau data render --people all makes some of each")
     aus = sorted(rows[0][3])
     intensity = np.array([[row[3][au] for au in aus] for row in rows], np.float32)
     known = np.isfinite(intensity)
