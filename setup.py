@@ -20,6 +20,7 @@ PACKAGES = {
     "rtau_train": "train/rtau_train",
     "rtau_train.commands": "train/rtau_train/commands",
     "rtau_train.data": "train/rtau_train/data",
+    "rtau_train.detection": "train/rtau_train/detection",
     "rtau_train.export": "train/rtau_train/export",
     "rtau_train.figures": "train/rtau_train/figures",
     "rtau_train.puppet": "train/rtau_train/puppet",

@@ -252,6 +252,8 @@ def _detectors() -> Iterator[Row]:
                 yield Row(name, "ready", "ok", "brings its own network")
             except RtauError as error:
                 yield Row(name, "not usable", "warn", str(error))
+        elif name == "rtau":
+            yield Row(name, "can be used", "ok", "needs a network of yours: rtau train train/recipes/detector.toml")
         elif name == "yunet":
             yield Row(name, "can be used", "ok", f"its network is fetched once, to {cache_folder()}, or given by path")
         else:
