@@ -68,7 +68,8 @@ setup(
         "train": ["matplotlib>=3.9", "numba>=0.60", "openpyxl>=3.1", "scikit-image>=0.22",
                   "scipy>=1.13", "tensorboard>=2.16"],
         "test": ["hypothesis>=6.100", "matplotlib>=3.9", "numba>=0.60", "onnx>=1.17", "onnxruntime>=1.20",
-                 "openpyxl>=3.1", "pytest>=8", "scikit-image>=0.22", "scipy>=1.13", "setuptools>=77", "tensorboard>=2.16"],
+                 "openpyxl>=3.1", "pytest>=8", "scikit-image>=0.22", "scipy>=1.13", "setuptools>=77",
+                 "tensorboard>=2.16"],
     },
     entry_points={"console_scripts": ["rtau = rtau.cli:main"]},
     classifiers=[
