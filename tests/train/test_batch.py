@@ -83,7 +83,7 @@ def test_normals_and_light_are_those_of_the_compiled_kernels():
 @pytest.fixture(scope="module")
 def order(shared, tmp_path_factory) -> Order:
     cast = Cast(shared / "faces", shared / "ict_facekit", tmp_path_factory.mktemp("puppets"))
-    return Order(cast, ("001", "099", "116m"), size=96, seed=SEED)
+    return Order(cast, ("001", "099", "116m"), size=96, seed=SEED, strangers=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +102,7 @@ def test_pictures_of_both_renderers_differ_by_rounding_only(drawn):
     seen = {prop.name for _, _, scene in plans for prop in scene.props}
     assert len(seen) >= 2 and any(scene.light.lamps for _, _, scene in plans)
     assert any(scene.skin.gain is not None for _, _, scene in plans) and batch.images.dtype == torch.uint8
+    assert {bool(scene.identity) for _, _, scene in plans} == {True, False}
     for row, shot in enumerate(shots):
         apart = np.abs(shot.image.astype(int) - batch.shot(row).image)
         assert apart.mean() < 0.05 and (apart.max(2) > 8).mean() < 0.002, row

@@ -92,6 +92,8 @@ def record(*, index: int, seed: int, person: str, colour: np.ndarray, scene: Sce
         "occluders": sorted({prop.name for prop in scene.props}),
         "covered_by": {name: _decimals(share, 3) for name, share in sorted(shot.covered_by.items())},
         "light": _light(scene.light), "skin": {"notes": list(scene.skin.notes), "ita": angle, "tone": tone_of(angle)},
+        **({"identity": {"modes": _decimals(scene.identity.modes, 3), "bearing": _decimals_of(scene.identity.bearing)}}
+           if scene.identity else {}),
         "sensor": (sensor or Sensor()).as_dict(), "creases": _decimals(scene.crease_amount, 3),
     }
 
@@ -100,6 +102,10 @@ def _light(light: Light) -> dict[str, Any]:
     return {"ambient": _decimals(light.ambient, 3), "exposure": _decimals(light.exposure, 3),
             "tint": _decimals(light.tint, 3),
             "lamps": [{key: _decimals(value, 3) for key, value in asdict(lamp).items()} for lamp in light.lamps]}
+
+
+def _decimals_of(values: dict[str, float]) -> dict[str, float]:
+    return {name: _decimals(value, 3) for name, value in values.items()}
 
 
 def _decimals(value: Any, digits: int) -> Any:

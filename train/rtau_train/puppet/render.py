@@ -69,7 +69,11 @@ class Renderer:
         for name, value in scene.performance.shapes.items():
             weights_of_shapes[self.rig.shape_index[name]] = value
         motion = move(stage.shapes, weights_of_shapes, len(puppet.vertices))
-        head = puppet.vertices + motion
+        rest, whole = puppet.vertices, motion
+        if scene.identity:
+            shape = scene.identity.motion(self.rig)
+            rest, whole = rest + shape, motion + shape
+        head = rest + motion
         self._turn_eyes(head, scene.performance.shapes)
         if scene.teeth[1]:
             head[self.teeth_rows, 1] += np.float32(scene.teeth[1])
@@ -90,7 +94,7 @@ class Renderer:
             scene_depth[which < 0] = closed[which < 0]
         finest = fine * camera.focal / puppet.focal * 150 / camera.distance
         for part in ("rear", "front"):
-            self._draw_relief(part, puppet, look, scene, camera, motion, which, solid, colour, cover, fine, finest,
+            self._draw_relief(part, puppet, look, scene, camera, whole, which, solid, colour, cover, fine, finest,
                               scene_depth)
         self._draw_mesh(puppet, look, scene, which, weights, values, colour, cover, fine, finest, camera)
         hidden: dict[str, float] = {}
@@ -106,7 +110,7 @@ class Renderer:
             image=image, points=points, pose=np.array([scene.yaw, scene.pitch, scene.roll], np.float32),
             rotation=camera.rotation.astype(np.float32), gaze=self.gaze(puppet, head, camera),
             visibility=self._visibility(look, seen, placed, normals, scene_depth, camera),
-            lip_gap=10 * float(motion[marks[62], 1] - motion[marks[66], 1]), lid_gap=self.lid_gap(puppet, head),
+            lip_gap=10 * float(motion[marks[62], 1] - motion[marks[66], 1]), lid_gap=self.lid_gap(rest, head),
             covered_by=hidden)
 
     # -- vertices ----------------------------------------------------------------------------
@@ -227,13 +231,14 @@ class Renderer:
         return [(self.eyeballs[side], np.flatnonzero(np.isin(where, self.rig.vertices_of(f"iris_{side}")))[::8])
                 for side in "LR"]
 
-    def lid_gap(self, puppet: Puppet, head: np.ndarray) -> np.ndarray:
+    def lid_gap(self, rest: np.ndarray, head: np.ndarray) -> np.ndarray:
+        """Height of the left and right lid opening over that at rest, float32 [2], of stage vertices [N, 3]."""
         marks = self.stage.landmarks
 
         def gap(v: np.ndarray, upper: list[int], lower: list[int]) -> float:
             return float(v[marks[upper], 1].mean() - v[marks[lower], 1].mean())
 
-        return np.array([gap(head, up, low) / gap(puppet.vertices, up, low)
+        return np.array([gap(head, up, low) / gap(rest, up, low)
                          for up, low in (([43, 44], [47, 46]), ([37, 38], [41, 40]))], np.float32)
 
     def _visibility(self, look, seen, placed, normals, depth, camera: Camera) -> dict[str, float]:

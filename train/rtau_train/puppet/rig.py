@@ -80,6 +80,11 @@ class Rig:
         return out
 
     @cached_property
+    def stage_identity(self) -> np.ndarray:
+        """float32 [100, N, 3], the identity modes of the stage's vertices."""
+        return np.ascontiguousarray(self.identity[:, self.stage.vertices])
+
+    @cached_property
     def stage(self) -> Stage:
         """The mesh that is drawn."""
         return _make_stage(self)

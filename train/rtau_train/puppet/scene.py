@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .identity import Identity
+
 #: Parts of the face whose visible share is reported, subject's sides.
 PARTS: tuple[str, ...] = ("brow_left", "brow_right", "eye_left", "eye_right", "nose", "cheek_left", "cheek_right",
                           "mouth", "chin", "forehead")
@@ -102,6 +104,7 @@ class Scene:
         shift: the face's middle off the picture's, share of the picture's height, x right, y down.
         background: uint8 [h, w, 3] RGB stretched over the picture; None keeps the portrait's own.
         crease_seed, crease_amount: which wrinkles the expression draws, and how deep (0..1.5).
+        identity: in what shape the person's face is at rest.
         teeth: shade (0.8..1.05), height offset (cm) and darkness of the gaps (0..1).
     """
 
@@ -119,6 +122,7 @@ class Scene:
     teeth: tuple[float, float, float] = (0.95, 0.0, 0.3)
     skin: Skin = Skin()
     props: tuple[Prop, ...] = ()
+    identity: Identity = Identity()
 
 
 @dataclass(frozen=True)

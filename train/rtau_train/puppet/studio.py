@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ import numpy as np
 from rtau.errors import UsageError
 
 from .cast import Cast
+from .identity import Identity, draw_identity
 from .props import draw_props
 from .puppet import Puppet
 from .record import record
@@ -41,6 +42,7 @@ class Order:
         look: "clean" shows what the studio sees, "webcam" what cameras make of it, "mixed" both.
         device: "cpu" draws with the compiled kernels, one picture after the other; anything else is a
             torch device ("cuda", "torch:cpu") on which whole runs are drawn together. Pictures differ by rounding.
+        strangers: share of the pictures in which a person's face has another shape, see `identity`.
     """
 
     cast: Cast
@@ -50,6 +52,7 @@ class Order:
     look: Look = "mixed"
     supersample: int = 2
     device: str = "cpu"
+    strangers: float = 0.0
 
     def __post_init__(self) -> None:
         if not 32 <= self.size <= 1024:
@@ -64,7 +67,8 @@ class Order:
     def settings(self) -> dict[str, Any]:
         """What fixes the bytes, for the folder's own record."""
         return {"people": list(self.people), "look": self.look, "supersample": self.supersample, "engine": ENGINE,
-                **({} if self.device == "cpu" else {"device": self.device})}
+                **({} if self.device == "cpu" else {"device": self.device}),
+                **({"strangers": self.strangers} if self.strangers else {})}
 
     @property
     def run(self) -> int:
@@ -116,6 +120,9 @@ class Studio:
 
     def draw_scene(self, puppet: Puppet, rng: np.random.Generator) -> Scene:
         """A scene with a performance, all by chance."""
+        identity, shaped = self._identity(rng), puppet
+        if identity:
+            shaped = replace(puppet, vertices=puppet.vertices + identity.motion(self.rig))
         performance = draw(rng, list(self.rig.shape_names))
         yaw, pitch, roll = draw_pose(rng)
         face, distance, shift = draw_framing(rng)
@@ -125,7 +132,12 @@ class Studio:
             crease_seed=int(rng.integers(2**31)), crease_amount=float(max(rng.uniform(-0.25, 1.1), 0)),
             teeth=(float(rng.uniform(0.78, 1.02)), float(rng.uniform(-0.15, 0.15)), float(rng.uniform(0.1, 1.0))),
             skin=draw_skin(puppet, self.rig, self.renderer.creases, rng),
-            props=draw_props(puppet, self.rig, performance, rng))
+            props=draw_props(shaped, self.rig, performance, rng), identity=identity)
+
+    def _identity(self, rng: np.random.Generator) -> Identity:
+        """Of a stream of its own: all else is drawn as it is without strangers."""
+        own = rng.spawn(1)[0] if self.order.strangers else None
+        return draw_identity(own, self.rig) if own and own.random() < self.order.strangers else Identity()
 
     def _person(self, index: int) -> str:
         """Everyone as often as everyone else: one shuffle of all people after the other."""

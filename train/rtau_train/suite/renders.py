@@ -74,7 +74,7 @@ def order_of(folder: Path, cast: Cast) -> Order | None:
         if s.get("engine") != ENGINE or "device" in s or not set(s["people"]) <= set(cast.people()):
             return None
         return Order(cast, tuple(s["people"]), size=s["size"], seed=s["seed"], look=s["look"],
-                     supersample=s["supersample"])
+                     supersample=s["supersample"], strangers=s.get("strangers", 0.0))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{file} can't be read ({type(error).__name__}): give a folder of rtau data render") from None
 

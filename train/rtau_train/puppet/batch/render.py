@@ -95,7 +95,9 @@ class BatchRenderer:
             for name, value in scene.performance.shapes.items():
                 weights[row, rig.shape_index[name]] = value
         motion = (self._to(weights) @ self._shapes).view(n, -1, 3)
-        head = torch.stack([p.vertices for p in people]) + motion
+        shape = self._to(np.stack([s.identity.motion(rig) for s in scenes]))
+        rest, whole = torch.stack([p.vertices for p in people]) + shape, motion + shape
+        head = rest + motion
         self._turn_eyes(head, scenes)
         teeth = self._to(self.one.teeth_rows).long()
         head[:, teeth, 1] += self._to(np.array([s.teeth[1] for s in scenes], np.float32))[:, None]
@@ -127,7 +129,7 @@ class BatchRenderer:
         hidden_by_mesh = (on_mesh >= 0) & solid.gather(1, on_mesh.clamp(min=0).view(n, -1)).view(which.shape)
         scale = [fine * c.focal / p.focal * 150 / c.distance for c, p in zip(cameras, puppets, strict=True)]
         for part in ("rear", "front"):
-            layer_depth = self._draw_relief(part, people, scenes, view, motion, scale, hidden_by_mesh, colour, cover)
+            layer_depth = self._draw_relief(part, people, scenes, view, whole, scale, hidden_by_mesh, colour, cover)
             scene_depth = torch.maximum(scene_depth, layer_depth)
         self._draw_mesh(people, scenes, cameras, which, share, flat, on_mesh, values, scale, fine, colour, cover)
         hidden = self._draw_props(scenes, cameras, view, on_mesh, scene_depth, colour, cover)
@@ -137,7 +139,7 @@ class BatchRenderer:
             cover = F.avg_pool2d(cover[:, None], fine)[:, 0]
         behind = self._to(np.stack([background(p, s, size).astype(np.float32) for p, s in zip(puppets, scenes, strict=True)]))
         images = (colour + behind * (1 - cover)[..., None] + 0.5).clamp(0, 255).to(torch.uint8)
-        return Batch(images, self._truth(people, puppets, scenes, cameras, view, motion, head, seen, placed, normals,
+        return Batch(images, self._truth(people, puppets, scenes, cameras, view, motion, rest, head, seen, placed, normals,
                                          scene_depth, hidden))
 
     # -- vertices ----------------------------------------------------------------------------
@@ -329,7 +331,7 @@ class BatchRenderer:
 
     # -- truth -------------------------------------------------------------------------------
 
-    def _truth(self, people, puppets, scenes, cameras, view, motion, head, seen, placed, normals, depth, hidden):
+    def _truth(self, people, puppets, scenes, cameras, view, motion, rest, head, seen, placed, normals, depth, hidden):
         one, marks = self.one, self._to(self.stage.landmarks).long()
         rows = self._to(one.region_rows).long()
         height, width = depth.shape[1:]
@@ -342,7 +344,7 @@ class BatchRenderer:
         shown = (shown & torch.stack([p.shown for p in people])).cpu().numpy()
         points = ((view.place(seen[:, marks])[..., :2] + 0.5) / view.fine - 0.5).cpu().numpy()
         gap = (motion[:, marks[62], 1] - motion[:, marks[66], 1]).cpu().numpy()
-        head = head.cpu().numpy()
+        rest, head = rest.cpu().numpy(), head.cpu().numpy()
         shots = []
         for i, (puppet, scene, camera) in enumerate(zip(puppets, scenes, cameras, strict=True)):
             shots.append(Shot(
@@ -350,7 +352,7 @@ class BatchRenderer:
                 pose=np.array([scene.yaw, scene.pitch, scene.roll], np.float32),
                 rotation=camera.rotation.astype(np.float32), gaze=one.gaze(puppet, head[i], camera),
                 visibility=one.region_shares(shown[i], one.look(puppet)), lip_gap=10 * float(gap[i]),
-                lid_gap=one.lid_gap(puppet, head[i]), covered_by=hidden[i]))
+                lid_gap=one.lid_gap(rest[i], head[i]), covered_by=hidden[i]))
         return tuple(shots)
 
     def _person(self, puppet: Puppet) -> Person:
