@@ -55,7 +55,7 @@ class AuConfig:
     names: tuple[str, ...]
     size: int = 112
     width: int = 32
-    blocks: tuple[int, int, int] = (1, 1, 1)
+    blocks: tuple[int, int, int] = (1, 2, 2)
     features: int | None = None
     dropout: float = 0.2
     graph: bool = True

@@ -32,6 +32,7 @@ from rtau.types import Frame
 from rtau_train.data.align import align
 from rtau_train.data.corpus import open_faces, open_listing, read_listing
 from rtau_train.data.manifest import read_manifest
+from rtau_train.puppet.labels import TOLD
 from rtau_train.puppet.sample import AUS
 
 LINES = ["image,video,frame,subject,AU04,AU12_r",
@@ -332,7 +333,7 @@ def test_the_command_says_what_it_did(corpus, tmp_path):
 def test_renders_are_faces_with_a_coders_labels(tmp_path, loose):
     make_some(tmp_path, count=8, folder=loose)
     faces = open_faces(tmp_path)
-    assert faces.names == tuple(f"AU{au:02d}" for au in AUS) and len(faces) == 8
+    assert faces.names == tuple(f"AU{au:02d}" for au in sorted((*AUS, *TOLD))) and len(faces) == 8
     known = np.isfinite(faces.intensity)
     assert (faces.labels[~known] == 0).all() and known.any() and not known.all()
     assert (faces.labels[known] == np.where(faces.intensity[known] >= 1, 1, -1)).all()

@@ -101,7 +101,7 @@ def test_predictions_are_those_of_the_network(network, faces):
     assert p.names == ("AU12", "AU01") and told == [(0, 12), (12, 12)] and p.model == "au"
     crops = np.concatenate([align(faces.pictures[i], faces.points[i][None], 112) for i in range(12)])
     with torch.no_grad():
-        presence, intensity = load_model("au")(torch.from_numpy(crops).permute(0, 3, 1, 2).float())
+        presence, intensity, _ = load_model("au")(torch.from_numpy(crops).permute(0, 3, 1, 2).float())
     at = [network.labels.index(name) for name in p.names]
     assert p.presence == pytest.approx(presence[:, at].numpy(), abs=1e-5)
     assert p.expected == pytest.approx(intensity[:, at].numpy(), abs=1e-5)

@@ -233,13 +233,16 @@ def sighted():
 
 def test_a_network_that_tells_what_shows_is_heard(sighted, tmp_path):
     make_some(tmp_path / "renders", count=8)
+    manifest = {}
+    for name, net in (("mine", sighted), ("blind", TwoViewNet(replace(sighted.config, sight=False)))):
+        file = tmp_path / f"{name}.safetensors"
+        save_file({key: value.contiguous() for key, value in DeployedAuNet.fold(net).state_dict().items()}, file)
+        manifest[name] = {"file": file.name, "sha256": sha256_of(file), "kind": "au", "config": net.config.as_dict()}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     file = tmp_path / "mine.safetensors"
-    save_file({key: value.contiguous() for key, value in DeployedAuNet.fold(sighted).state_dict().items()}, file)
-    (tmp_path / "manifest.json").write_text(json.dumps({"mine": {
-        "file": file.name, "sha256": sha256_of(file), "kind": "au", "config": sighted.config.as_dict()}}))
     with opened(str(file), backend="torch") as candidate:
         said = ask(candidate.network(), tmp_path / "renders", "test", candidate.landmarker())
-        deaf = ask(open_network("au", backend="torch"), tmp_path / "renders", "test", candidate.landmarker(), count=1)
+        deaf = ask(open_network(tmp_path / "blind.safetensors", backend="torch"), tmp_path / "renders", "test", candidate.landmarker(), count=1)
     assert said.sight.shape == (2, 6) and ((said.sight > 0) & (said.sight < 1)).all()
     assert said.predictions.names == ("AU01", "AU12") and said.predictions.model == str(file)
     assert [r["person"] for r in said.records] == ["099"] * 2 and len(said.first(1)) == len(said.first(1).sight) == 1

@@ -182,7 +182,7 @@ def test_a_mistake_is_one_line_and_leaves_no_run(own, recipe, tmp_path, words, l
 def test_the_shipped_recipes_are_read():
     folder = Path(__file__).parents[2] / "train" / "recipes"
     recipes = {file.stem: read_recipe(file) for file in folder.glob("*.toml")}
-    assert {"au", "landmarks", "mlcr", "paper"} <= recipes.keys()
+    assert {"light", "landmarks", "detector", "mlcr", "paper"} <= recipes.keys()
     for recipe in recipes.values():
         if recipe.task == "au":
             assert AuConfig.from_dict({**recipe.model, "names": ("AU01",)}).views == 2

@@ -12,7 +12,7 @@ A real face that moves folds and turns its skin to the light too, so that some l
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -45,8 +45,7 @@ class ProbeOrder(Order):
     @classmethod
     def of(cls, order: Order, without: str) -> ProbeOrder:
         """The same pictures without it."""
-        return cls(order.cast, order.people, order.size, order.seed, order.look, order.supersample, order.device,
-                   without)
+        return cls(**{f.name: getattr(order, f.name) for f in fields(Order)}, without=without)
 
     def __call__(self) -> Studio:
         return ProbeStudio(self)
@@ -83,7 +82,8 @@ class LitAtRest(Renderer):
     """Draws moved skin in the light that falls on it at rest."""
 
     def _mesh_values(self, puppet, look, scene, head, seen, normals, camera, parted):
-        rest = vertex_normals(puppet.vertices[:self.stage.skin], self._faces)
+        rest = puppet.vertices + scene.identity.motion(self.rig)
+        rest = vertex_normals(rest[:self.stage.skin], self._faces)
         rest = unit(smooth(rest, self.stage.neighbours, FOLD.rounds))
         return super()._mesh_values(puppet, look, scene, head, seen, rest, camera, parted)
 
