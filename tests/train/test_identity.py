@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rtau_train.puppet.cast import Cast
+from rtau_train.puppet.cast import Cast, even_tones
 from rtau_train.puppet.identity import Identity, draw_identity
 from rtau_train.puppet.record import record
 from rtau_train.puppet.render import Renderer
@@ -78,3 +78,13 @@ def test_a_share_of_the_pictures_shows_strangers_and_all_else_stays(cast):
         assert one.yaw == other.yaw and one.crease_seed == other.crease_seed and one.light == other.light
         assert one.performance.shapes == other.performance.shapes
     assert "strangers" not in order.settings() and some.order.settings()["strangers"] == 0.5
+
+
+def test_people_of_rare_tones_perform_more_often(cast):
+    # Four of light skin and one of dark.
+    people = ("001", "005", "009", "010", "042")
+    chosen = even_tones(cast, people)
+    assert sorted(set(chosen)) == list(people) and len(chosen) > len(people)
+    counts = {person: chosen.count(person) for person in people}
+    assert counts["042"] == max(counts.values()) and max(counts.values()) <= 3
+    assert even_tones(cast, ("001",)) == ("001",)

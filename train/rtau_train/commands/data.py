@@ -112,6 +112,7 @@ def add(photos: Path, out: Path, rig: Path, licence: str) -> None:
               help="As the studio sees it, as cameras do, or both.")
 @click.option("--people", "people_text", default="train", show_default=True, metavar="WHO",
               help="train, validation, test, all, or names such as 001,042.")
+@click.option("--even-tones", is_flag=True, help="Show people of rarer skin tones up to three times as often.")
 @click.option("--strangers", type=click.FloatRange(0, 1), default=0.0, show_default=True, metavar="SHARE",
               help="Of the pictures in which a face has another shape and another look at rest: more people than there "
                    "are portraits, to learn from.")
@@ -126,24 +127,26 @@ def add(photos: Path, out: Path, rig: Path, licence: str) -> None:
 @click.option("--no-progress", is_flag=True, help="Show no progress bar.")
 @_parts_options
 def render(out: Path, count: int, size: int, seed: int, workers: int | None, look: Any, people_text: str, layout: str,
-           per_shard: int, quality: int, device: str, strangers: float, no_progress: bool, **parts: Any) -> None:
+           per_shard: int, quality: int, device: str, strangers: float, even_tones: bool, no_progress: bool,
+           **parts: Any) -> None:
     """Render pictures with labels: AUs, landmarks, pose, gaze, light, and what covers the face.
 
     A render that was interrupted goes on when the same command is given again.
 
     \b
-    rtau data render --out renders --count 20000 --strangers 0.8
+    rtau data render --out renders --count 20000 --strangers 0.8 --even-tones
     rtau data render --out test --count 2000 --people test --look webcam --seed 7
     rtau data render --out look --count 24 --size 256 --format folder --people 001,042
     """
     with _needing_extras():
-        from ..puppet.cast import choose_people
+        from ..puppet import cast as casting
         from ..puppet.shards import render_shards
         from ..puppet.studio import Order
     from ..progress import CountBar
 
     cast = _cast(**parts)
-    order = Order(cast, choose_people(cast, _words(people_text)), size=size, seed=seed, look=look,
+    people = casting.choose_people(cast, _words(people_text))
+    order = Order(cast, casting.even_tones(cast, people) if even_tones else people, size=size, seed=seed, look=look,
                   device=device, strangers=strangers)
     seen = [0, count]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +19,16 @@ from rtau.errors import InputError, UsageError
 from ..data.people import Part, part_of
 from .portrait import Portrait
 from .puppet import FORMAT, Puppet, build_puppet, load_puppet, save_puppet
-from .rig import Rig
+from .record import tone_of, typology_angle
+from .rig import Rig, load_rig
 
 log = logging.getLogger(__name__)
 
 #: Groups of portraits that have hand-placed points, with what follows a person's name in a file's name.
 _GROUPS = (("london_neutral", "_03"), ("canada", ""))
 _LICENCE = "CC BY 4.0"
+#: How often somebody of a rare skin tone performs, at most.
+_OFTEN = 3
 
 
 @dataclass(frozen=True)
@@ -131,3 +135,16 @@ def choose_people(cast: Cast, wanted: Sequence[str]) -> tuple[str, ...]:
         raise UsageError(f"nobody is called {unknown[0]!r}: choose train, validation, test, all, or from "
                          f"{', '.join(known[:5])} ... ({len(known)} people)")
     return tuple(wanted)
+
+
+def even_tones(cast: Cast, people: Sequence[str]) -> tuple[str, ...]:
+    """The people, those of rarer skin tones up to three times: by the root of how much rarer theirs is.
+
+    Wholly even shares would show the few people of a rare tone so often that a network knew them by heart.
+    """
+    rig = load_rig(cast.rig)
+    tones = {person: tone_of(typology_angle(cast.puppet(person, rig).tone)) for person in people}
+    sizes = Counter(tones.values())
+    most = max(sizes.values())
+    return tuple(person for person in people
+                 for _ in range(min(max(round((most / sizes[tones[person]]) ** 0.5), 1), _OFTEN)))
