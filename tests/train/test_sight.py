@@ -129,9 +129,9 @@ def test_sight_is_learned_and_unlabeled_faces_tell_nothing_of_it():
     pictures = parts.labeled.pictures.copy()
     pictures[dark, :16] = 0
     parts = replace(parts, labeled=replace(parts.labeled, pictures=pictures, visible=visible))
-    task = task_of("model.sight=true", parts=parts, steps=60)
+    task = task_of("model.sight=true", parts=parts, steps=150)
     learner = Learner(task, task.recipe.loop, Team(), torch.device("cpu"))
-    for step in range(60):
+    for step in range(150):
         terms = learner.learn(step, [whole(task, step)])
     assert whole(task, 20).weights["sight"] == 16 * len(REGIONS), "the unlabeled ones don't count"
     assert terms["sight"] < 0.35
