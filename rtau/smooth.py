@@ -18,6 +18,9 @@ ON, OFF, HOLD = 0.5, 0.4, 0.1
 #: A face not seen for longer than this starts anew.
 GAP = 0.5
 
+#: Frames less than this apart, seconds, are of one time: a speed between them would mean nothing.
+_SAME = 1e-6
+
 #: Lids move faster than anything else in a face, so they are smoothed less.
 _FAST_AUS = (5, 43)
 
@@ -86,7 +89,7 @@ class Smoother:
             on = np.nan_to_num(raw[:count]) >= ON
             return _State(time, raw, np.zeros_like(raw), on, np.full(count, -np.inf))
         dt = time - state.time
-        if dt <= 0:  # two frames of one time: the later one counts
+        if dt < _SAME:  # two frames of one time: the later one counts
             return replace(state, value=np.where(np.isnan(raw), state.value, raw))
         known = ~np.isnan(raw) & ~np.isnan(state.value)
         speed_now = np.where(known, (raw - state.value) / dt, 0.0)

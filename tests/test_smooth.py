@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rtau.errors import UsageError
@@ -119,6 +119,8 @@ def test_many_faces_over_time_leave_no_memory_behind():
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.floats(0.0, 0.3), st.floats(0, 1)), min_size=1, max_size=40))
+@example([(0.0, 0.0), (5e-324, 1.0)])
+@example([(0.0, 0.0), (1e-7, 1.0), (1e-6, 0.0)])
 def test_values_stay_within_what_was_seen(steps):
     smoother, time, seen = Smoother(AUS), 0.0, []
     for i, (dt, p) in enumerate(steps):

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -39,6 +39,21 @@ def output_error(path: Path, error: OSError) -> OutputError:
 def exists_error(path: Path) -> OutputError:
     """The error for a file that may not be replaced."""
     return OutputError(f"{path} exists already: pass --overwrite to replace it, or choose another name")
+
+
+def claim_folder(folder: Path, names: Iterable[str], *, overwrite: bool = False) -> None:
+    """Make a folder for files of these names, before long work begins.
+
+    Raises:
+        OutputError: it can't be made, or such a file is there and `overwrite` is False.
+    """
+    there = next((folder / name for name in names if (folder / name).exists()), None)
+    if there is not None and not overwrite:
+        raise exists_error(there)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_error(folder, error) from error
 
 
 def open_output(path: Path, *, overwrite: bool = False) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import rtau
-from rtau.sinks.paths import exists_error, output_error, replaced
+from rtau.sinks.paths import claim_folder, replaced
 
 from .comparison import Comparison
 from .predictions import Predictions, write_parts
@@ -96,11 +96,4 @@ def prepare_folder(folder: Path, *, compared: bool = False, overwrite: bool = Fa
     Raises:
         OutputError: it can't be made, or such a file is there and `overwrite` is False.
     """
-    names = _ALONE + (_COMPARED if compared else ())
-    there = next((folder / name for name in names if (folder / name).exists()), None)
-    if there is not None and not overwrite:
-        raise exists_error(there)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise output_error(folder, error) from error
+    claim_folder(folder, _ALONE + (_COMPARED if compared else ()), overwrite=overwrite)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import rtau
-from rtau.sinks.paths import exists_error, output_error, replaced
+from rtau.sinks.paths import claim_folder, replaced
 
 from ..figures.comparison import Comparison
 from ..figures.report import Report
@@ -178,10 +178,4 @@ def prepare_folder(folder: Path, *, overwrite: bool = False) -> None:
     Raises:
         OutputError: it can't be made, or such a file is there and `overwrite` is False.
     """
-    there = next((folder / name for name in FILES if (folder / name).exists()), None)
-    if there is not None and not overwrite:
-        raise exists_error(there)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise output_error(folder, error) from error
+    claim_folder(folder, FILES, overwrite=overwrite)
