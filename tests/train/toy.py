@@ -1,10 +1,12 @@
 """Made-up faces that a small network learns in seconds: each label is a bright patch at a place of its own."""
 
 import numpy as np
+import pytest
 
 from rtau.crop import RIGID, TEMPLATE
 from rtau.errors import InputError
 from rtau_train.data.faces import FaceSet
+from rtau_train.loop import train
 from rtau_train.parts import Parts
 
 NAMES = ("AU01", "AU04", "AU12")
@@ -59,3 +61,16 @@ def au_values(**loop):
             "augment": {"misplace": 0.3, "nudge": 0.3, "degrade": 0.0, "flip": 0.0},
             "loop": {"steps": 30, "batch": 16, "evaluate_every": 10, "warmup": 5, "lr": 0.005, "ema": 0.9,
                      "checkpoint_minutes": 0.0, "threads": 1} | loop}
+
+
+def stop_at_validation(task, settings, folder):
+    """Train until the first validation, and press Ctrl-C there."""
+    evaluate = task.evaluate
+
+    def interrupted(model):
+        task.evaluate = evaluate
+        raise KeyboardInterrupt
+
+    task.evaluate = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        train(task, settings, folder)
