@@ -180,6 +180,15 @@ def test_torchrun_leaves_the_commands_options_alone():
     assert parse_args(["--standalone", "-m", "rtau", *words]).training_script_args == words
 
 
+@pytest.mark.parametrize("file", ["train/README.md", "train/rtau_train/loop.py", "train/rtau_train/commands/train.py"])
+def test_torchrun_takes_the_commands_that_are_told(file):
+    told = [line.strip() for line in (HERE.parents[1] / file).read_text().splitlines() if line.strip().startswith("torchrun ")]
+    assert told
+    for line in told:
+        words = line.split()[1:]
+        assert parse_args(words).training_script_args == words[words.index("rtau") + 1:]
+
+
 def test_one_process_is_a_team_of_its_own():
     with join_team("cpu") as (team, device):
         assert (team.rank, team.size, device.type) == (0, 1, "cpu")

@@ -1,7 +1,7 @@
 """The training loop, for any task.
 
     rtau train train/recipes/light.toml --run runs/au [loop.steps=20000 ...]
-    torchrun --nproc-per-node 2 -m rtau train train/recipes/light.toml --run runs/au
+    torchrun --nproc-per-node 2 -m rtau train train/recipes/light.toml --run-dir runs/au
 
 Starting a run again continues it, whatever ended it: a step's batch depends on the seed and the step alone,
 and the checkpoint carries weights, averaged weights, optimizer, step and running means, so the loss curve is

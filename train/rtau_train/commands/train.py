@@ -58,7 +58,7 @@ def train(words: tuple[str, ...], folder: Path | None, names_text: str | None, r
     rtau train --labels labels.csv --unlabeled photos/ --run runs/mine
     rtau train --labels BP4D/ --kind bp4d --protocol bp4d-3fold --fold 2 --run runs/bp4d-2
     rtau train --labels CelebA/ --aus Smiling,Eyeglasses --dry-run
-    torchrun --nproc-per-node 4 -m rtau train train/recipes/light.toml --run runs/au
+    torchrun --nproc-per-node 4 -m rtau train train/recipes/light.toml --run-dir runs/au
     """
     logging.basicConfig(level=logging.WARNING, handlers=[_Says()])
     try:
