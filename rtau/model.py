@@ -11,8 +11,9 @@ paper, for AUs or for any other facial attributes.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ from torch.nn import functional as F
 
 from .au import REGIONS
 from .errors import RtauError, UsageError
-from .trunk import Trunk
+from .trunk import PointHead, Trunk
 from .view import open_view
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class AuConfig:
         graph: whether a graph convolution shapes the classifiers.
         slope: of the graph's ReLU below 0: the paper's formula has 0, its release 0.2.
         sight: whether it also tells of each region in `rtau.au.REGIONS` whether it shows, or something hides it.
+        pyramid: channels in which each view finds the face's 68 points, whose shape joins its features; 0 for a view
+            that doesn't look for them. Only the trunk does.
 
     Raises:
         UsageError: a value that builds no network.
@@ -64,6 +67,7 @@ class AuConfig:
     grades: int = GRADES
     slope: float = 0.2
     sight: bool = False
+    pyramid: int = 0
 
     def __post_init__(self) -> None:
         if not self.names or len(set(self.names)) != len(self.names) or not all(isinstance(n, str) for n in self.names):
@@ -102,14 +106,14 @@ class AuConfig:
 def _open_views(config: AuConfig) -> nn.ModuleList:
     return nn.ModuleList(
         open_view(config.backbone, size=config.size, width=config.width, blocks=config.blocks,
-                  features=config.features, dropout=config.dropout) for _ in range(config.views))
+                  features=config.features, dropout=config.dropout, pyramid=config.pyramid) for _ in range(config.views))
 
 
 def _open_sight(config: AuConfig, features: int) -> nn.ModuleList | None:
     return nn.ModuleList(nn.Linear(features, len(REGIONS)) for _ in range(config.views)) if config.sight else None
 
 
-def _sight(heads: nn.ModuleList | None, features: list[Tensor]) -> Tensor | None:
+def _sight(heads: nn.ModuleList | None, features: Sequence[Tensor]) -> Tensor | None:
     """Logits [N, 6], the mean of the views'."""
     if heads is None:
         return None
@@ -138,6 +142,20 @@ class Graph(nn.Module):
     def forward(self, classifiers: Tensor) -> Tensor:
         hidden = F.leaky_relu(self.adjacency @ classifiers @ self.first, self.slope)
         return self.adjacency @ hidden @ self.second
+
+
+class Reading(NamedTuple):
+    """What a network tells of N crops while it learns; None what its config did not ask for.
+
+    Attributes:
+        scores: [views, N, C], each the logit of presence.
+        sight: logits [N, 6] that the regions of `rtau.au.REGIONS` show.
+        points: [views, N, 68, 2], crop pixels.
+    """
+
+    scores: Tensor
+    sight: Tensor | None
+    points: Tensor | None
 
 
 class TwoViewNet(nn.Module):
@@ -183,15 +201,15 @@ class TwoViewNet(nn.Module):
 
         Each is the logit of presence.
         """
-        return self.read(x)[0]
+        return self.read(x).scores
 
-    def read(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The scores, and logits [N, 6] that the regions of `rtau.au.REGIONS` show; None if it was not asked for."""
+    def read(self, x: Tensor) -> Reading:
+        """All that it tells in training."""
         crops = x if x.dim() == 5 else x.expand(len(self.views), *x.shape)
-        features = [view(seen) for view, seen in zip(self.views, crops, strict=True)]
+        features, points = zip(*(view.look(seen) for view, seen in zip(self.views, crops, strict=True)), strict=True)
         scores = torch.stack([F.linear(f, w[:, :-1], w[:, -1])
                               for f, w in zip(features, self.final_classifiers(), strict=True)])
-        return scores, _sight(self.sight, features)
+        return Reading(scores, _sight(self.sight, features), torch.stack(points) if self.config.pyramid else None)
 
 
 class DeployedAuNet(nn.Module):
@@ -289,29 +307,16 @@ class LandmarkNet(nn.Module):
     def __init__(self, config: LandmarkConfig) -> None:
         super().__init__()
         self.config = config
-        widths = [config.width * k for k in (1, 2, 4)]
         self.trunk = Trunk(config.width, config.blocks)
-        self.laterals = nn.ModuleList(nn.Conv2d(w, config.pyramid, 1) for w in widths)
-        self.merge = nn.Sequential(
-            nn.Conv2d(config.pyramid, config.pyramid, 3, 1, 1, bias=False), nn.BatchNorm2d(config.pyramid), nn.ReLU())
-        self.maps = nn.Conv2d(config.pyramid, 68, 1)
-        self.summary = nn.Linear(widths[-1], 64)
+        self.points = PointHead(config.width, config.pyramid, config.size)
+        self.summary = nn.Linear(4 * config.width, 64)
         self.presence = nn.Linear(64, 1)
         self.pose = nn.Linear(64, 3)
-        cells = config.size // 4
-        self.register_buffer("places", torch.arange(cells, dtype=torch.float32) * 4 + 1.5, persistent=False)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        fine, middle, coarse = self.trunk(normalize(pixels))
-        x = self.laterals[2](coarse)
-        x = F.interpolate(x, scale_factor=2.0, mode="nearest") + self.laterals[1](middle)
-        x = F.interpolate(x, scale_factor=2.0, mode="nearest") + self.laterals[0](fine)
-        maps = self.maps(self.merge(F.relu(x)))
-        n, k, h, w = maps.shape
-        heat = maps.flatten(2).softmax(-1).view(n, k, h, w)
-        points = torch.stack([(heat.sum(2) * self.places).sum(-1), (heat.sum(3) * self.places).sum(-1)], -1)
-        summary = F.relu(self.summary(coarse.mean((2, 3))))
-        return points, self.presence(summary).squeeze(-1), self.pose(summary)
+        levels = self.trunk(normalize(pixels))
+        summary = F.relu(self.summary(levels[-1].mean((2, 3))))
+        return self.points(levels), self.presence(summary).squeeze(-1), self.pose(summary)
 
 
 def normalize(pixels: Tensor) -> Tensor:

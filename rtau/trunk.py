@@ -1,7 +1,8 @@
-"""The shipped networks' backbone: small, residual, with features at three strides."""
+"""The shipped networks' backbone: small, residual, with features at three strides; and a head that finds points."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -47,3 +48,32 @@ class Trunk(nn.Module):
             x = stage(x)
             levels.append(x)
         return levels
+
+
+class PointHead(nn.Module):
+    """Points of a face, each the expected place under a heat map at stride 4, from a trunk's three levels.
+
+    Args:
+        width: of the trunk.
+        pyramid: channels in which the levels are added up, the coarse ones first.
+        size: side of the crops, a multiple of 16.
+        count: how many points.
+    """
+
+    def __init__(self, width: int, pyramid: int, size: int, count: int = 68) -> None:
+        super().__init__()
+        self.laterals = nn.ModuleList(nn.Conv2d(width * k, pyramid, 1) for k in (1, 2, 4))
+        self.merge = nn.Sequential(
+            nn.Conv2d(pyramid, pyramid, 3, 1, 1, bias=False), nn.BatchNorm2d(pyramid), nn.ReLU())
+        self.maps = nn.Conv2d(pyramid, count, 1)
+        self.register_buffer("places", torch.arange(size // 4, dtype=torch.float32) * 4 + 1.5, persistent=False)
+
+    def forward(self, levels: list[Tensor]) -> Tensor:
+        """Points [N, count, 2] in crop pixels, their centres at integers."""
+        x = self.laterals[2](levels[2])
+        for level in (1, 0):
+            x = F.interpolate(x, scale_factor=2.0, mode="nearest") + self.laterals[level](levels[level])
+        maps = self.maps(self.merge(F.relu(x)))
+        n, k, h, w = maps.shape
+        heat = maps.flatten(2).softmax(-1).view(n, k, h, w)
+        return torch.stack([(heat.sum(2) * self.places).sum(-1), (heat.sum(3) * self.places).sum(-1)], -1)

@@ -167,7 +167,7 @@ def test_the_deployed_network_tells_what_the_trained_one_does(views, grades):
     net = TwoViewNet(AuConfig(NAMES, size=32, width=8, features=16, views=views, grades=grades, sight=True)).eval()
     pixels = torch.rand(5, 3, 32, 32) * 255
     with torch.no_grad():
-        scores, shows = net.read(normalize(pixels))
+        scores, shows, _ = net.read(normalize(pixels))
         presence, intensity, told_ = DeployedAuNet.fold(net)(pixels)
         assert torch.equal(scores, net(normalize(pixels)))
     assert told_.shape == (5, len(REGIONS)) and torch.allclose(told_, torch.sigmoid(shows), atol=1e-6)

@@ -20,20 +20,20 @@ from rtau.pretrained import load_pretrained
 
 from .batches import Batch, Share
 from .config import Recipe
-from .cutting import crops_of, cut, pixels
+from .cutting import cut, cut_plainly, pixels
 from .data.faces import FaceSet, au_number
 from .drawing import draw, readable
 from .evaluate import auc, f1, icc31
 from .graph import adjacency, load_prior
-from .losses import HIDDEN, co_regularization, multi_view, sight, supervised
+from .losses import HIDDEN, co_regularization, multi_view, place, sight, supervised
 from .parts import Parts, open_parts
 from .schedule import ramp
 from .views import agreement, classifier_cosine, linear_cka
 
 #: Streams of chance: labeled and unlabeled faces are drawn apart.
 _LABELED, _UNLABELED = 0, 1
-#: How much telling what shows counts in the loss.
-_SIGHT = 0.3
+#: How much telling what shows, and where the points lie, counts in the loss.
+_SIGHT, _PLACE = 0.3, 0.1
 #: Faces on which the views' features are compared.
 _COMPARED = 512
 
@@ -70,7 +70,7 @@ class AuTask:
             if recipe.method.balance else None
         self.facts = {"task": "au", "network": self.config.as_dict(), "data": self.parts.facts(),
                       **{name: recipe.as_dict()[name] for name in ("method", "augment", "graph", "pretrained", "init")}}
-        self._checked: tuple[np.ndarray, np.ndarray] | None = None
+        self._checked: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
         two = self.config.views == 2
         self.charts = {"loss": ("loss", *self.factors(0)), "figures": ("auc", "f1", "icc"),
                        **({"views": ("same", "apart", "cosine", "cka")} if two else {})}
@@ -91,14 +91,14 @@ class AuTask:
         """Aligned crops: labeled ones and, once the co-regularization wants them, unlabeled ones."""
         loop, method = self.recipe.loop, self.recipe.method
         labeled, unlabeled = self.parts.labeled, self.parts.unlabeled
-        crops, covered, picks, failed = self._draw(labeled, _LABELED, loop.batch, share)
+        crops, points, covered, picks, failed = self._draw(labeled, _LABELED, loop.batch, share)
         labels, intensity, visible = labeled.labels[picks], labeled.intensity[picks], labeled.shown[picks]
         visible = visible * (1 - covered)
         hidden = self._hidden(visible, covered)
         labels, intensity = np.where(hidden, np.int8(0), labels), np.where(hidden, np.float32(np.nan), intensity)
         sources = labeled.source[picks]
         if unlabeled is not None and self.factors(share.step).get("co_regularization"):
-            more, _, picks, others = self._draw(unlabeled, _UNLABELED, loop.unlabeled_batch or loop.batch, share)
+            more, _, _, picks, others = self._draw(unlabeled, _UNLABELED, loop.unlabeled_batch or loop.batch, share)
             crops, sources = np.concatenate([crops, more]), np.concatenate([sources, unlabeled.source[picks]])
             labels = np.concatenate([labels, np.zeros((len(more), labels.shape[1]), np.int8)])
             intensity = np.concatenate([intensity, np.full((len(more), labels.shape[1]), np.nan, np.float32)])
@@ -113,23 +113,28 @@ class AuTask:
         if self.config.sight:
             weights["sight"] = float(np.isfinite(visible).sum())
             tensors["visible"] = visible
+        if self.config.pyramid:
+            # Of unlabeled faces no exact points are known.
+            weights["place"] = float(len(points))
+            tensors["points"] = np.concatenate([points, np.zeros((len(crops) - len(points), *points.shape[1:]), np.float32)])
         return Batch({name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in tensors.items()}, weights,
                      tuple(sources.tolist()), tuple(failed))
 
     def _draw(self, faces: FaceSet, stream: int, count: int, share: Share
-              ) -> tuple[np.ndarray, np.ndarray, list[int], list[str]]:
-        """Crops of a share's rows, how far their regions are covered [N, 6], which faces they are, and sources of
-        those that could not be read."""
+              ) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[int], list[str]]:
+        """Crops of a share's rows, where their points lie in them [N, 1 or views, 68, 2], how far their regions are
+        covered [N, 6], which faces they are, and sources of those that could not be read."""
         size, altered, strict = self.config.size, self.recipe.augment, self.recipe.loop.strict
         drawn, failed = draw(faces, share, count, stream, strict=strict)
         own = (self.config.views,) if altered.per_view else ()
         crops = np.empty((len(drawn), *own, size, size, 3), np.uint8)
+        points = np.empty((len(drawn), *(own or (1,)), 68, 2), np.float32)
         covered = np.zeros((len(drawn), len(REGIONS)), np.float32)
-        for place, (pick, image, rng) in enumerate(drawn):
-            for crop in crops[place] if own else crops[place, None]:
+        for row, (pick, image, rng) in enumerate(drawn):
+            for crop, place_of in zip(crops[row] if own else crops[row, None], points[row], strict=True):
                 made = cut(image, faces.points[pick], size, rng, altered)
-                crop[:], covered[place] = made.image, np.maximum(covered[place], made.covered)
-        return crops, covered, [face.pick for face in drawn], failed
+                crop[:], place_of[:], covered[row] = made.image, made.points, np.maximum(covered[row], made.covered)
+        return crops, points, covered, [face.pick for face in drawn], failed
 
     def _hidden(self, visible: np.ndarray, covered: np.ndarray) -> np.ndarray:
         """bool [N, C]: whose region can't be judged, by what shows of it (NaN unknown) or by what covers it."""
@@ -147,18 +152,24 @@ class AuTask:
             factors |= {"multi_view": risen * method.multi_view, "co_regularization": risen * method.co_regularization}
         if self.config.sight:
             factors["sight"] = _SIGHT
+        if self.config.pyramid:
+            factors["place"] = _PLACE
         return factors
 
     def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The terms of the method; those of two views only where there are two."""
         assert isinstance(model, TwoViewNet)
-        scores, shows = model.read(self._seen(batch["pixels"]))
-        scores = scores.float()
+        reading = model.read(self._seen(batch["pixels"]))
+        scores = reading.scores.float()
         weight = None if self.positive_weight is None else self.positive_weight.to(scores.device)
         terms = {"supervised": supervised(scores, model.thresholds().float(), batch["labels"], batch["intensity"],
                                           weight)}
-        if shows is not None:
-            terms["sight"] = sight(shows.float(), batch["visible"])
+        if reading.sight is not None:
+            terms["sight"] = sight(reading.sight.float(), batch["visible"])
+        if reading.points is not None:
+            known = batch["told"]
+            off = place(reading.points.float(), batch["points"].transpose(0, 1), self.config.size)
+            terms["place"] = (off.mean((0, 2)) * known).sum() / known.sum().clamp(min=1)
         if self.config.views == 1:
             return terms
         first, second = model.final_classifiers()
@@ -190,15 +201,16 @@ class AuTask:
         """Figures on validation people: means over the labels, how the views agree, and each label's own.
 
         "auc" and "f1" (at .5) of presence, "icc" of intensity where it is known; labels of which validation has
-        one class only are left out of the means. "score" is auc + icc / 2, or auc without intensities.
+        one class only are left out of the means. "nme" is how far the views' points lie off, over the distance of the
+        outer eye corners. "score" is auc + icc / 2, or auc without intensities.
         """
         assert isinstance(model, TwoViewNet)
         model.eval()
-        crops, rows = self._validation()
+        crops, points, rows = self._validation()
         device = next(model.parameters()).device
-        parts = [model(normalize(pixels(torch.from_numpy(crops[i:i + 128]).to(device)))) for i in
+        parts = [model.read(normalize(pixels(torch.from_numpy(crops[i:i + 128]).to(device)))) for i in
                  range(0, len(crops), 128)]
-        scores = torch.cat(parts, 1)
+        scores = torch.cat([part.scores for part in parts], 1)
         grades = torch.sigmoid(scores.unsqueeze(-1) - model.thresholds()).mean(0)
         presence, expected = grades[..., 0].cpu().numpy(), grades.sum(-1).cpu().numpy()
         truth = self.parts.validation[rows]
@@ -208,6 +220,10 @@ class AuTask:
                  for key in ("auc", "f1", "icc") if key != "icc" or self.config.grades > 1}
         if len(scores) == 2:
             means |= agreement(scores) | self._compare(model, crops[:_COMPARED], device)
+        if self.config.pyramid:
+            found = torch.cat([part.points for part in parts if part.points is not None], 1).cpu().numpy()
+            eyes = np.linalg.norm(points[:, 36] - points[:, 45], axis=1)
+            means["nme"] = float((np.linalg.norm(found - points, axis=3).mean((0, 2)) / eyes).mean())
         score = means["auc"] + 0.5 * np.nan_to_num(means.get("icc", 0.0))
         return {**means, **own, "score": float(score)}
 
@@ -225,14 +241,15 @@ class AuTask:
                                     for i in range(0, len(crops), 128)]) for view in model.views)
         return {"cosine": classifier_cosine(*model.final_classifiers()), "cka": linear_cka(first, second)}
 
-    def _validation(self) -> tuple[np.ndarray, np.ndarray]:
-        """Crops of the validation faces that can be read, and which these are; cut once."""
+    def _validation(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Crops of the validation faces that can be read, their points there, and which these are; cut once."""
         if self._checked is None:
-            faces, crops, rows = self.parts.validation, [], []
+            faces, cuts, rows = self.parts.validation, [], []
             for row, image in readable(faces, strict=self.recipe.loop.strict):
-                crops.append(crops_of([image], faces.points[row:row + 1], self.config.size, seed=row)[0])
+                cuts.append(cut_plainly(image, faces.points[row], self.config.size, np.random.default_rng(row)))
                 rows.append(row)
-            self._checked = np.stack(crops), np.array(rows)
+            crops, points = zip(*cuts, strict=True)
+            self._checked = np.stack(crops), np.stack(points), np.array(rows)
         return self._checked
 
 

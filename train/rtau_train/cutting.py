@@ -72,8 +72,14 @@ def mirror(crop: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray
 def crops_of(images: Iterable[np.ndarray], points: Iterable[np.ndarray], size: int, seed: int) -> np.ndarray:
     """Aligned crops uint8 [N, S, S, 3] for validation, from points with a landmark network's error."""
     rng = np.random.default_rng(seed)
-    return np.stack([warp(image, similarity(misplace(marks, rng)[None], size)[0], size)
-                     for image, marks in zip(images, points, strict=True)])
+    return np.stack([cut_plainly(image, marks, size, rng)[0] for image, marks in zip(images, points, strict=True)])
+
+
+def cut_plainly(image: np.ndarray, points: np.ndarray, size: int, rng: np.random.Generator
+                ) -> tuple[np.ndarray, np.ndarray]:
+    """One crop uint8 [S, S, 3] as `crops_of` has it, and where its points [68, 2] lie in it."""
+    matrix = similarity(misplace(points, rng)[None], size)[0]
+    return warp(image, matrix, size), apply(matrix, points)
 
 
 def misplace(points: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:

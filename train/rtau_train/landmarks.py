@@ -35,6 +35,7 @@ from .config import Recipe
 from .cutting import pixels
 from .landmark_crops import NonFaces, mirrored, take_crop
 from .landmark_faces import MarkedFaces, open_backgrounds, open_marked_portraits, open_marked_renders
+from .losses import place
 from .parts import digest
 from .puppet.sensor import Sensor, sense
 
@@ -172,15 +173,12 @@ class LandmarkTask:
         shape = batch["face"].shape
         points, presence, pose = model(pixels(batch["pixels"].flatten(0, 1)))
         points = points.float().view(*shape, 68, 2)
-        error = (points - batch["points"]).abs() * (100 / self.config.size)
-        # Linear far off, logarithmic close by: small errors keep a pull (wing loss, Feng et al., 2018).
-        wing = torch.where(error < 8, 8 * torch.log1p(error / 2), error - 8 + 8 * math.log1p(4.0))
         counts = batch["counts"]
-        place = (wing.sum(-1) * counts).sum() / counts.sum().clamp(min=1) / 2
+        off = (place(points, batch["points"], self.config.size) * counts).sum() / counts.sum().clamp(min=1) / 2
         there = F.binary_cross_entropy_with_logits(presence.float(), batch["face"].flatten())
         turn = F.smooth_l1_loss(pose.float().view(*shape, 3), batch["pose"], reduction="none", beta=0.1).sum(-1)
         turn = (turn * batch["posed"]).sum() / batch["posed"].sum().clamp(min=1)
-        return {"place": place, "there": there, "turn": turn, "steady": self._unsteady(points, batch)}
+        return {"place": off, "there": there, "turn": turn, "steady": self._unsteady(points, batch)}
 
     def _unsteady(self, points: Tensor, batch: Batch) -> Tensor:
         if points.shape[1] < 2 or not self.options["steady"]:

@@ -5,6 +5,8 @@ The whole is `supervised + l_mv multi_view + l_cr co_regularization`; `supervise
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -72,6 +74,22 @@ def sight(logits: Tensor, visible: Tensor) -> Tensor:
     wanted = ((torch.nan_to_num(visible) - HIDDEN) / (SHOWS - HIDDEN)).clamp(0, 1)
     each = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
     return torch.where(known, each, 0.0).sum() / known.sum().clamp(min=1)
+
+
+def place(found: Tensor, points: Tensor, size: int) -> Tensor:
+    """How far points lie from where they are, in a measure that is linear far off and logarithmic close by, so that
+    small errors keep a pull (wing loss, Feng et al., 2018).
+
+    Args:
+        found: float [..., 68, 2], pixels of a crop of that size.
+        points: the same, where they are.
+        size: side of the crop.
+
+    Returns:
+        [..., 68], summed over x and y, of errors in hundredths of the crop's side.
+    """
+    error = (found - points).abs() * (100 / size)
+    return torch.where(error < 8, 8 * torch.log1p(error / 2), error - 8 + 8 * math.log1p(4.0)).sum(-1)
 
 
 def co_regularization(scores: Tensor, mask: Tensor | None = None) -> Tensor:

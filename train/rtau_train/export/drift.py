@@ -80,8 +80,8 @@ def _expected(trained: TwoViewNet | LandmarkNet | FinderNet, deployed: DeployedA
         names = ("scores", "boxes", "points") if isinstance(trained, FinderNet) else ("points", "presence", "pose")
         return dict(zip(names, (o.numpy() for o in trained(pixels(crops))), strict=True))
     assert isinstance(deployed, DeployedAuNet)
-    read_scores, shows = trained.read(normalize(pixels(crops)))
-    scores = read_scores.numpy()
+    reading = trained.read(normalize(pixels(crops)))
+    scores, shows = reading.scores.numpy(), reading.sight
     presence, intensity = read(agreed_logits(scores, trained.thresholds().numpy()), deployed.calibration.numpy())
     return ({"logits": scores, "presence": presence} | ({"intensity": intensity} if trained.config.grades > 1 else {})
             | ({} if shows is None else {"sight": torch.sigmoid(shows).numpy()}))
