@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent
 PACKAGES = {
     "rtau": "rtau",
     "rtau.backends": "rtau/backends",
+    "rtau.bench": "rtau/bench",
     "rtau.samples": "rtau/samples",
     "rtau.sinks": "rtau/sinks",
     "rtau.weights": "weights",

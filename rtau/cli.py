@@ -21,6 +21,8 @@ from .errors import RtauError
 #: Exit codes: all well; some inputs failed or were damaged; the user must change something.
 OK, SOME_FAILED, USAGE = 0, 1, 2
 _INTERRUPTED = 130
+#: The clip that comes with rtau.
+SAMPLE = Path(__file__).parent / "samples" / "astronaut.mp4"
 
 
 class _Group(click.Group):
@@ -73,6 +75,7 @@ def main() -> None:
     rtau demo                                   try it on the clip that comes with rtau
     rtau process video.mp4 --out aus.csv        a video to a table
     rtau live --camera 0                        a camera to the terminal
+    rtau bench                                  how fast that is here
     """
     # A polite kill ends like Ctrl-C: files are completed first.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -129,8 +132,7 @@ def demo(out: Path) -> None:
     from .process import Options, plan
     from .source import Input
 
-    clip = Path(__file__).parent / "samples" / "astronaut.mp4"
-    jobs = plan([Input(clip, False)], out / "astronaut.csv", out / "astronaut-overlay.mp4", overwrite=True)
+    jobs = plan([Input(SAMPLE, False)], out / "astronaut.csv", out / "astronaut-overlay.mp4", overwrite=True)
     raise SystemExit(_run_jobs(jobs, [], Options(overwrite=True), {"aus_text": "all"}, progress=True))
 
 
@@ -182,6 +184,59 @@ def doctor(as_json: bool) -> None:
         click.echo(report.to_json())
     else:
         show(report, Console())
+
+
+@main.command()
+@click.argument("video", required=False, type=click.Path(path_type=Path))
+@click.option("--only", "only_text", default="", metavar="LIST",
+              help="Parts to measure: start, pipeline, live, faces, resolutions, batches.  [default: all]")
+@click.option("--seconds", type=click.FloatRange(0.1, 600), default=4.0, show_default=True, metavar="S",
+              help="How long each measurement takes.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path, allow_dash=True), metavar="FILE",
+              help="Also keep the report as JSON; - prints it in place of the tables.")
+@click.option("--against", type=click.Path(path_type=Path), metavar="FILE",
+              help="A kept report: say how many times as good each figure is now.")
+@click.option("--detector", default="auto", show_default=True, metavar="NAME", help="As in rtau process.")
+@click.option("--backend", default="auto", show_default=True, metavar="NAME", help="auto, openvino or torch.")
+@click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu or cuda.")
+@click.option("--threads", type=click.IntRange(1), metavar="N", help="CPU threads of the networks.")
+@click.option("--no-progress", is_flag=True, help="Show no progress bar.")
+def bench(video: Path | None, only_text: str, seconds: float, json_file: Path | None, against: Path | None,
+          no_progress: bool, **analysis: Any) -> None:
+    """Measure how fast rtau is on this machine, with VIDEO or the clip that comes with it.
+
+    Frames per second from a file to a table, by stage, by number of faces, by resolution and by batch; how old a
+    camera's frame is when it is shown; how long the start takes; peak memory. Takes about two minutes; other
+    programs should rest meanwhile.
+
+    \b
+    rtau bench
+    rtau bench video.mp4 --only pipeline,live --json before.json
+    rtau bench video.mp4 --only pipeline,live --against before.json
+    """
+    _prepare_process(verbose=False)
+    from rich.console import Console
+
+    from .bench import Settings, compare, keep_report, read_report, run_bench, show
+    from .progress import PartProgress
+
+    settings = Settings(video or SAMPLE, seconds, {k: v for k, v in analysis.items() if v is not None},
+                        tuple(_words(only_text)))
+    before = None if against is None else read_report(against)
+    with PartProgress(shown=not no_progress) as bar:
+        report = run_bench(settings, bar.begin)
+    if json_file is not None and str(json_file) != "-":
+        keep_report(report, json_file)
+    if str(json_file) == "-":
+        click.echo(report.to_json())
+        return
+    console = Console()
+    for name, value in report.facts.items():
+        console.print(f"{name}: {value}", highlight=False, markup=False)
+    console.print()
+    show(report.tables, console)
+    if before is not None:
+        show(compare(report, before), console, compared=True)
 
 
 data.add_command(align)

@@ -1,4 +1,4 @@
-"""The progress bar of `rtau process`: frames, frames per second, time left."""
+"""Progress bars: of `rtau process` in frames, with their rate and the time left; of `rtau bench` in parts."""
 
 from __future__ import annotations
 
@@ -53,3 +53,28 @@ class JobProgress:
         """One frame is done."""
         if self._task is not None:
             self._bar.advance(self._task)
+
+
+class PartProgress:
+    """A bar on standard error for work in parts of about the same length; nothing where that is no terminal.
+
+    Args:
+        shown: False for silence.
+    """
+
+    def __init__(self, *, shown: bool = True) -> None:
+        console = Console(stderr=True)
+        self._bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+                             console=console, transient=True, disable=not (shown and console.is_terminal))
+        self._task = self._bar.add_task("")
+
+    def __enter__(self) -> PartProgress:
+        self._bar.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.__exit__(*error)  # type: ignore[arg-type]
+
+    def begin(self, name: str, done: int, parts: int) -> None:
+        """The next part starts, after so many."""
+        self._bar.update(self._task, description=name, completed=done, total=parts)
