@@ -79,14 +79,14 @@ def _by_ffmpeg(data: bytes) -> np.ndarray | None:
     """The first frame FFmpeg makes of it, RGB uint8 [H, W, 3], upright; None if it can't read it."""
     import av
 
-    from .video import picture_of
+    from .video import Upright
 
     try:
         with av.open(io.BytesIO(data), metadata_errors="replace") as container:
             # A video by the name of a picture is not one.
             if not container.format.name.endswith(("_pipe", "ico", "gif", "image2")):
                 return None
-            return picture_of(next(container.decode(video=0)))
+            return Upright()(next(container.decode(video=0)))
     except (av.FFmpegError, StopIteration, IndexError, ValueError) as error:
         logger.debug("FFmpeg can't read it either: %s", error)
         return None

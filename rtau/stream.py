@@ -13,7 +13,7 @@ import av
 from .errors import InputError
 from .live import Live
 from .types import Frame
-from .video import Timeline, nominal_rate, picture_of, video_stream
+from .video import Timeline, Upright, nominal_rate, video_stream
 
 logger = logging.getLogger(__name__)
 
@@ -94,6 +94,7 @@ class Stream(Live):
 
     def _read(self) -> Iterator[Frame]:
         begun: float | None = None
+        upright = Upright()
         index = 0
         broken = False
         while not self._closing.is_set():
@@ -106,7 +107,7 @@ class Stream(Live):
                         # After a break the stamps may start anew, so time goes on by the clock.
                         timeline = Timeline(self._stream.time_base, None, self.fps, begin=now - begun)
                     self._failures = 0
-                    yield Frame(picture_of(frame), timeline(frame.pts), index, self.name,
+                    yield Frame(upright(frame), timeline(frame.pts), index, self.name,
                                 captured=now if self.live else None)
                     index += 1
                 break

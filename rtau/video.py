@@ -90,27 +90,42 @@ def _turn(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
     return (False, a < 0, d < 0) if abs(a) > abs(b) else (True, c < 0, b < 0)
 
 
-def upright_size(frame: av.VideoFrame) -> tuple[int, int]:
-    """Width and height as `picture_of` gives it."""
-    return (frame.height, frame.width) if _turn(frame)[0] else (frame.width, frame.height)
+class Upright:
+    """Makes the pictures of one stream upright, as their metadata says.
+
+    How is looked up anew only where the rotation changes: PyAV ties a frame and its side data into a knot that the
+    garbage collector undoes some hundred frames, and as many pictures' memory, too late.
+    """
+
+    def __init__(self) -> None:
+        self._rotation: int | None = None
+        self._turned = False, False, False
+
+    def __call__(self, frame: av.VideoFrame) -> np.ndarray:
+        """A decoded frame of any pixel format as it should be seen: RGB uint8 [H, W, 3]."""
+        if frame.format.name == "pal8" or any(component.is_alpha for component in frame.format.components):
+            image = over_white(frame.to_ndarray(format="rgba"))
+        else:
+            image = frame.to_ndarray(format="rgb24")
+        swap, mirror, flip = self._how(frame)
+        if swap:
+            image = image.swapaxes(0, 1)
+        return np.ascontiguousarray(image[::-1 if flip else 1, ::-1 if mirror else 1])
+
+    def size(self, frame: av.VideoFrame) -> tuple[int, int]:
+        """Width and height of the upright picture."""
+        return (frame.height, frame.width) if self._how(frame)[0] else (frame.width, frame.height)
+
+    def _how(self, frame: av.VideoFrame) -> tuple[bool, bool, bool]:
+        if frame.rotation != self._rotation:
+            self._rotation, self._turned = frame.rotation, _turn(frame)
+        return self._turned
 
 
 def over_white(picture: np.ndarray) -> np.ndarray:
     """A picture with alpha, laid over white: uint8 [H, W, 4] -> uint8 [H, W, 3]; colour order as it was."""
     alpha = picture[..., 3:].astype(np.uint16)
     return ((picture[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
-
-
-def picture_of(frame: av.VideoFrame) -> np.ndarray:
-    """A decoded frame of any pixel format as it should be seen: RGB uint8 [H, W, 3], turned as its metadata says."""
-    if frame.format.name == "pal8" or any(component.is_alpha for component in frame.format.components):
-        image = over_white(frame.to_ndarray(format="rgba"))
-    else:
-        image = frame.to_ndarray(format="rgb24")
-    swap, mirror, flip = _turn(frame)
-    if swap:
-        image = image.swapaxes(0, 1)
-    return np.ascontiguousarray(image[::-1 if flip else 1, ::-1 if mirror else 1])
 
 
 def is_animated(path: Path) -> bool:
@@ -144,6 +159,7 @@ class Video(Reader):
         self._container: av.container.InputContainer | None = None
         self._decoded: Iterator[av.VideoFrame] | None = None
         self._first: av.VideoFrame | None = None
+        self._upright = Upright()
         self._packets = self._bad = self._marked = self._reached = 0
         self._stopped: str | None = None
 
@@ -166,7 +182,7 @@ class Video(Reader):
         except BaseException:
             self._release()
             raise
-        self.size = upright_size(self._first)
+        self.size = self._upright.size(self._first)
         self.fps = nominal_rate(self._stream)
         self.expected = self._estimate()
         return self
@@ -249,7 +265,7 @@ class Video(Reader):
                 break
             if time >= self._start and index % self._every == 0:
                 try:
-                    image = picture_of(frame)
+                    image = self._upright(frame)
                 except (av.FFmpegError, ValueError) as error:
                     decoded, self._bad = decoded - 1, self._bad + 1
                     logger.debug("%s: frame %d: %s", self.name, index, error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import struct
 import zlib
@@ -173,6 +174,22 @@ def test_rotation_by_metadata_is_applied(tmp_path, turned, expected, upright):
         for frame in source:
             assert frame.size == upright
             assert_corners(frame.image, expected)
+
+
+@pytest.mark.parametrize("turned", [None, (90,), (0, True)])
+def test_decoded_frames_are_let_go_at_once(tmp_path, turned):
+    file = make(tmp_path / "a.mp4", 60, turned=turned)
+    gc.collect()
+    gc.disable()  # it would undo a knot sooner or later, but pictures are large
+    try:
+        most = 0
+        with open_source(file) as source:
+            for frame in source:
+                if frame.index % 10 == 9:
+                    most = max(most, sum(isinstance(thing, av.VideoFrame) for thing in gc.get_objects()))
+    finally:
+        gc.enable()
+    assert most < 10
 
 
 @pytest.mark.parametrize(("name", "codec", "pixels"), [
