@@ -49,8 +49,8 @@ class View(nn.Module):
 
     @property
     def backbone(self) -> nn.Module:
-        """What can be loaded from a pretrained network; with a pyramid, of one that finds points too."""
-        return self.trunk if self.points is None else nn.ModuleDict({"trunk": self.trunk, "points": self.points})
+        """What can be loaded from a pretrained network."""
+        return self.trunk
 
     def forward(self, x: Tensor) -> Tensor:
         """Features [N, width] of normalized crops [N, 3, S, S]."""
