@@ -51,7 +51,8 @@ def _analysis_options(command):
         click.option("--detector-model", type=click.Path(path_type=Path), metavar="FILE",
                      help="Model file of a detector that needs one (yunet, rtau)."),
         click.option("--landmarks", default="rtau", show_default=True, metavar="NAME", help="rtau or fan."),
-        click.option("--backend", default="auto", show_default=True, metavar="NAME", help="auto, openvino or torch."),
+        click.option("--backend", default="auto", show_default=True, metavar="NAME",
+                     help="auto, openvino, onnxruntime or torch."),
         click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu or cuda."),
         click.option("--smooth", default="one-euro", show_default=True, metavar="NAME", help="one-euro or off."),
         click.option("--max-faces", type=click.IntRange(1, 64), default=16, show_default=True, metavar="N",
@@ -197,7 +198,8 @@ def doctor(as_json: bool) -> None:
 @click.option("--against", type=click.Path(path_type=Path), metavar="FILE",
               help="A kept report: say how many times as good each figure is now.")
 @click.option("--detector", default="auto", show_default=True, metavar="NAME", help="As in rtau process.")
-@click.option("--backend", default="auto", show_default=True, metavar="NAME", help="auto, openvino or torch.")
+@click.option("--backend", default="auto", show_default=True, metavar="NAME",
+              help="auto, openvino, onnxruntime or torch.")
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu or cuda.")
 @click.option("--threads", type=click.IntRange(1), metavar="N", help="CPU threads of the networks.")
 @click.option("--no-progress", is_flag=True, help="Show no progress bar.")

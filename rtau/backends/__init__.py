@@ -6,15 +6,17 @@
 from __future__ import annotations
 
 import importlib.util
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 
 from ..errors import UsageError
 from ..store import Weights
 
-BackendName = Literal["auto", "openvino", "torch"]
-BACKENDS: tuple[str, ...] = ("auto", "openvino", "torch")
+BackendName = Literal["auto", "openvino", "onnxruntime", "torch"]
+BACKENDS: tuple[str, ...] = get_args(BackendName)
+#: Those that run on a CPU alone.
+_CPU_ONLY = ("openvino", "onnxruntime")
 #: Kinds of networks that take pictures of other sizes than that of their config.
 ANY_SIZE = ("detector",)
 
@@ -47,10 +49,10 @@ def choose(name: str, device: str) -> tuple[str, str]:
         raise UsageError(f"unknown backend {name!r}: choose from {', '.join(BACKENDS)}")
     if device not in ("auto", "cpu", "cuda"):
         raise UsageError(f"unknown device {device!r}: choose from auto, cpu, cuda")
-    if name == "openvino" and device == "cuda":
-        raise UsageError("the openvino backend runs on the CPU: leave --device out, or choose --backend torch")
+    if name in _CPU_ONLY and device == "cuda":
+        raise UsageError(f"the {name} backend runs on the CPU: leave --device out, or choose --backend torch")
     if device == "auto":
-        device = "cuda" if name != "openvino" and _cuda_ready() else "cpu"
+        device = "cuda" if name not in _CPU_ONLY and _cuda_ready() else "cpu"
     if name == "auto":
         has_openvino = importlib.util.find_spec("openvino") is not None
         name = "openvino" if device == "cpu" and has_openvino else "torch"
@@ -74,6 +76,9 @@ def open_backend(weights: Weights, name: str = "auto", device: str = "auto", *, 
     if engine == "openvino":
         from .openvino import OpenVinoRunner
         return OpenVinoRunner(weights, threads=threads)
+    if engine == "onnxruntime":
+        from .onnxruntime import OnnxRunner
+        return OnnxRunner(weights, threads=threads)
     from .torch import TorchRunner
     return TorchRunner(weights, device=place, threads=threads)
 

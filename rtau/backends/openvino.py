@@ -6,24 +6,19 @@ the cache folder; from then on the graph is read from there.
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
-from ..cache import cache_folder
 from ..errors import UsageError
 from ..offline import import_openvino
 from ..store import Weights
 from . import ANY_SIZE
+from .prepared import keep, kept_file, say_preparing
 
 log = logging.getLogger(__name__)
 
-#: Modules that define networks: a kept graph is made anew when one changes.
-_CODE = ("model", "view", "trunk", "backbones", "finder")
 #: Graphs of fixed shape that are kept at most, as pictures come in many.
 _SHAPES = 16
 #: Batches are padded to one of these, so that each gets a graph of fixed shape.
@@ -86,29 +81,16 @@ class OpenVinoRunner:
 
     def _load_graph(self, weights: Weights):
         """The graph with uint8 [N, S, S, 3] or [N, H, W, 3] input, from the cache or converted anew."""
-        home = Path(__file__).parent.parent
-        code = hashlib.sha256(b"".join((home / f"{name}.py").read_bytes() for name in _CODE)).hexdigest()
-        key = hashlib.sha256(f"{weights.sha256} {code} {self._ov.__version__}".encode()).hexdigest()[:24]
-        folder = cache_folder() / "openvino"
-        cached = folder / f"{weights.name}-{key}.xml"
+        cached = kept_file(weights, "openvino", self._ov.__version__, ".xml")
         # OpenVINO takes a file that is no XML for another format and complains on standard error.
         if _is_graph(cached):
             try:
                 return self._core.read_model(cached)
             except RuntimeError as error:
                 log.warning("%s is damaged and is made anew (%s)", cached, str(error).splitlines()[0])
-        log.info("preparing the %s network for this machine, once", weights.name)
+        say_preparing(weights)
         graph = self._convert(weights)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=folder) as scratch:
-                made = Path(scratch) / "graph.xml"
-                self._ov.save_model(graph, made, compress_to_fp16=False)
-                # The graph is looked for by its .xml, so that goes last.
-                os.replace(made.with_suffix(".bin"), cached.with_suffix(".bin"))
-                os.replace(made, cached)
-        except OSError as error:
-            log.warning("the prepared network can't be kept in %s (%s): the next start will be slow too", folder, error)
+        keep(cached, lambda file: self._ov.save_model(graph, file, compress_to_fp16=False))
         return graph
 
     def _convert(self, weights: Weights):

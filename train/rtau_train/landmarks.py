@@ -112,11 +112,11 @@ class LandmarkTask:
                    "pose": np.zeros((*shape, 3), np.float32), "back": np.zeros((*shape, 2, 3), np.float32),
                    "face": np.zeros(shape, np.float32), "posed": np.zeros(shape, np.float32)}
         sources, failed = [], []
-        for place, row in enumerate(rows):
+        for slot, row in enumerate(rows):
             rng = share.rng(row)
             kind = rng.choice(3, p=self.options["shares"])
             if kind == 2:
-                for crop in tensors["pixels"][place]:
+                for crop in tensors["pixels"][slot]:
                     crop[:] = self.non_faces(rng)
                 sources.append("no face")
                 continue
@@ -125,7 +125,7 @@ class LandmarkTask:
             sources.append(f"{('render', 'portrait')[kind]} {faces.source[pick]}")
             made = self._crops(image, faces, pick, pose[pick], rng)
             for name, values in made.items():
-                tensors[name][place] = values
+                tensors[name][slot] = values
         # A term's weight is what its mean is taken over.
         pairs = tensors["counts"].min(1).sum() if crops > 1 else 0.0
         return Batch({name: torch.from_numpy(value) for name, value in tensors.items()},

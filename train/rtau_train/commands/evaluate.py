@@ -66,7 +66,8 @@ _SUITE = (*_OPEN, "smooth")
 @click.option("--level", type=click.FloatRange(0.5, 0.999), default=0.95, show_default=True, metavar="SHARE",
               help="Share that intervals hold.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, metavar="S", help="Of the resamples.")
-@click.option("--backend", default="auto", show_default=True, metavar="NAME", help="auto, openvino or torch.")
+@click.option("--backend", default="auto", show_default=True, metavar="NAME",
+              help="auto, openvino, onnxruntime or torch.")
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu or cuda.")
 @click.option("--threads", type=click.IntRange(1), metavar="N", help="CPU threads of the networks.")
 @click.option("--no-progress", is_flag=True, help="Show no progress bar.")
