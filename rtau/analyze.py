@@ -37,7 +37,7 @@ class Analyzer:
         detector: a name of `rtau.detect.DETECTORS`, or an object like one.
         detector_model: model file of a detector that needs one (yunet).
         landmarks: "rtau", "fan" or an object like a `Landmarker`.
-        backend, device: see `rtau.backends.open_backend`.
+        backend, device, precision: see `rtau.backends.open_backend`.
         smooth: "one-euro" or "off".
         max_faces: how many faces to follow at most.
         detect_width: width, or several, at which a picture is searched (see `open_detector`); (320, 640)
@@ -53,7 +53,7 @@ class Analyzer:
     def __init__(self, *, aus: tuple[int, ...] | None = None, model: str | Path | None = None,
                  detector: str | Detector = "auto", detector_model: Path | None = None,
                  landmarks: str | Landmarker = "rtau", backend: str = "auto", device: str = "auto",
-                 smooth: str = "one-euro", max_faces: int = 16, detect_width: int | tuple[int, ...] | None = None,
+                 precision: str = "auto", smooth: str = "one-euro", max_faces: int = 16, detect_width: int | tuple[int, ...] | None = None,
                  threads: int | None = None) -> None:
         self._weights = find_weights("au") if model is None else open_weights(model)
         self.aus = _choose(aus, self._weights)
@@ -62,7 +62,7 @@ class Analyzer:
         self._blinks = Blinks() if BLINK in self.aus else None
         self.watch = Stopwatch()
         self._detector, self._detector_model, self._landmarks = detector, detector_model, landmarks
-        self._backend, self._device, self._threads = backend, device, threads
+        self._engine = {"name": backend, "device": device, "precision": precision, "threads": threads}
         self._max_faces, self._detect_width = max_faces, detect_width
         self._smoother = Smoother(self._read_aus, smooth)
         self._runner: Runner | None = None
@@ -72,7 +72,7 @@ class Analyzer:
         """Load the networks now; the first frame does it otherwise."""
         if self._tracker is not None:
             return self
-        runner = open_backend(self._weights, self._backend, self._device, threads=self._threads)
+        runner = open_backend(self._weights, **self._engine)
         detector = self._detector
         if isinstance(detector, str):
             detector = open_detector(detector, model=self._detector_model, width=self._detect_width)
@@ -134,11 +134,11 @@ class Analyzer:
             return self._landmarks
         if self._landmarks == "fan":
             from .fan import Fan
-            return Fan(device=self._device)
+            return Fan(device=self._engine["device"])
         if self._landmarks != "rtau":
             raise UsageError(f"unknown landmarks {self._landmarks!r}: choose from rtau, fan")
         weights = find_weights("landmarks")
-        return LandmarkReader(weights, open_backend(weights, self._backend, self._device, threads=self._threads))
+        return LandmarkReader(weights, open_backend(weights, **self._engine))
 
 
 def _choose(wanted: tuple[int, ...] | None, weights: Weights) -> tuple[int, ...]:

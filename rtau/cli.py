@@ -52,8 +52,10 @@ def _analysis_options(command):
                      help="Model file of a detector that needs one (yunet, rtau)."),
         click.option("--landmarks", default="rtau", show_default=True, metavar="NAME", help="rtau or fan."),
         click.option("--backend", default="auto", show_default=True, metavar="NAME",
-                     help="auto, openvino, onnxruntime or torch."),
+                     help="auto, openvino, onnxruntime, torch or compile."),
         click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu or cuda."),
+        click.option("--precision", default="auto", show_default=True, metavar="NAME",
+                     help="auto, float32, bfloat16 or float16."),
         click.option("--smooth", default="one-euro", show_default=True, metavar="NAME", help="one-euro or off."),
         click.option("--max-faces", type=click.IntRange(1, 64), default=16, show_default=True, metavar="N",
                      help="Follow at most this many faces."),
@@ -199,8 +201,10 @@ def doctor(as_json: bool) -> None:
               help="A kept report: say how many times as good each figure is now.")
 @click.option("--detector", default="auto", show_default=True, metavar="NAME", help="As in rtau process.")
 @click.option("--backend", default="auto", show_default=True, metavar="NAME",
-              help="auto, openvino, onnxruntime or torch.")
+              help="auto, openvino, onnxruntime, torch or compile.")
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu or cuda.")
+@click.option("--precision", default="auto", show_default=True, metavar="NAME",
+              help="auto, float32, bfloat16 or float16.")
 @click.option("--threads", type=click.IntRange(1), metavar="N", help="CPU threads of the networks.")
 @click.option("--no-progress", is_flag=True, help="Show no progress bar.")
 def bench(video: Path | None, only_text: str, seconds: float, json_file: Path | None, against: Path | None,

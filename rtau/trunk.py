@@ -75,5 +75,6 @@ class PointHead(nn.Module):
             x = F.interpolate(x, scale_factor=2.0, mode="nearest") + self.laterals[level](levels[level])
         maps = self.maps(self.merge(F.relu(x)))
         n, k, h, w = maps.shape
-        heat = maps.flatten(2).softmax(-1).view(n, k, h, w)
+        # In single precision whatever the rest is in: half would round a place to a sixteenth of a pixel.
+        heat = maps.flatten(2).float().softmax(-1).view(n, k, h, w)
         return torch.stack([(heat.sum(2) * self.places).sum(-1), (heat.sum(3) * self.places).sum(-1)], -1)

@@ -1,9 +1,12 @@
 """Backends: all agree with eager float32, whatever the batch; caches are made once and mended."""
 
+import shutil
+
 import numpy as np
 import pytest
 
-from rtau.backends import choose, open_backend
+from rtau.backends import choose, choose_precision, open_backend
+from rtau.backends.padding import BATCHES, run_padded
 from rtau.cache import cache_folder
 from rtau.crop import align
 from rtau.errors import UsageError
@@ -36,6 +39,92 @@ def test_engines_agree_with_torch(engine, name, count, crops):
         assert a.shape == b.shape and len(a) == count
         if count:
             assert np.abs(a - b).max() < 1e-3 * max(1.0, np.abs(b).max())
+
+
+@pytest.mark.parametrize("name", ["au", "landmarks"])
+def test_half_precision_agrees_to_its_digits(name, crops):
+    weights = find_weights(name)
+    half = open_backend(weights, "torch", "cpu", precision="bfloat16")
+    exact = open_backend(weights, "torch", "cpu")(crops[:2])
+    assert half.name == "torch/cpu bf16"
+    # Chances and grades of AUs; pixels, logit and radians of landmarks.
+    limits = (0.05, 0.2, 0.05) if name == "au" else (1.0, 0.5, 0.1)
+    for a, b, limit in zip(half(crops[:2]), exact, limits, strict=True):
+        assert a.dtype == np.float32 and 0 < np.abs(a - b).max() < limit
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_torch_agrees(crops):
+    weights = find_weights("landmarks")
+    ours = open_backend(weights, "compile")
+    for a, b in zip(ours(crops[:1]), open_backend(weights, "torch", "cpu")(crops[:1]), strict=True):
+        assert np.abs(a - b).max() < 1e-3
+    assert ours.name == "torch.compile/cpu f32"
+
+
+def test_torch_compile_without_a_compiler_is_said_in_a_line(monkeypatch):
+    import torch
+
+    def broken(net, **options):
+        def run(*args):
+            raise RuntimeError("No working C++ compiler found\nlots more")
+        return run
+
+    monkeypatch.setattr(torch, "compile", broken)
+    with pytest.raises(UsageError, match="No working C.. compiler found.: it needs a C.. compiler") as error:
+        open_backend(find_weights("landmarks"), "compile", "cpu")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("name", ["au", "landmarks"])
+def test_cuda_graphs_in_half_precision_agree(name, crops):
+    weights = find_weights(name)
+    graphs, exact = open_backend(weights, "torch", "cuda"), open_backend(weights, "torch", "cpu")
+    for count in (1, 3, 19, 3):
+        for a, b in zip(graphs(crops[:count]), exact(crops[:count]), strict=True):
+            assert a.shape == b.shape and np.abs(a - b).max() < (0.02 if name == "au" else 0.2) * max(1, np.abs(b).max())
+
+
+@pytest.mark.parametrize(("engine", "device", "wanted", "got"), [
+    ("openvino", "cpu", "auto", "float32"), ("torch", "cuda", "auto", "float16"), ("torch", "cuda", "float32", "float32"),
+    ("openvino", "cpu", "bfloat16", "bfloat16"), ("torch", "cpu", "bfloat16", "bfloat16")])
+def test_precisions(engine, device, wanted, got):
+    assert choose_precision(wanted, engine, device) == got
+
+
+@pytest.mark.parametrize(("engine", "device", "wanted", "said"), [
+    ("openvino", "cpu", "float16", "computes in float32 or bfloat16, not in float16"),
+    ("onnxruntime", "cpu", "bfloat16", "computes in float32, not"), ("torch", "cpu", "int4", "unknown precision 'int4'")])
+def test_precisions_that_can_not_be_had(engine, device, wanted, said):
+    with pytest.raises(UsageError, match=said):
+        choose_precision(wanted, engine, device)
+
+
+def test_openvino_says_where_a_processor_knows_no_bfloat16(crops):
+    from rtau.offline import import_openvino
+
+    able = "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if not able:
+        with pytest.raises(UsageError, match="does not compute in bfloat16"):
+            open_backend(find_weights("au"), "openvino", precision="bfloat16")
+        return
+    half = open_backend(find_weights("au"), "openvino", precision="bfloat16")(crops[:2])
+    assert np.abs(half[0] - open_backend(find_weights("au"), "openvino")(crops[:2])[0]).max() < 0.05
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 16, 17, 50])
+def test_batches_are_filled_up_and_cut(count):
+    seen = []
+
+    def run(crops):
+        seen.append(len(crops))
+        return crops[:, 0, 0].astype(np.float32), np.arange(len(crops))
+
+    crops = np.random.default_rng(0).integers(0, 255, (count, 2, 2, 3)).astype(np.uint8)
+    colours, _ = run_padded(run, crops)
+    assert np.array_equal(colours, crops[:, 0, 0]) and set(seen) <= set(BATCHES)
+    assert sum(seen) < count + BATCHES[-1]
 
 
 def test_a_row_does_not_depend_on_its_batch(crops):

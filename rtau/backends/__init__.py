@@ -13,8 +13,10 @@ import numpy as np
 from ..errors import UsageError
 from ..store import Weights
 
-BackendName = Literal["auto", "openvino", "onnxruntime", "torch"]
+BackendName = Literal["auto", "openvino", "onnxruntime", "torch", "compile"]
 BACKENDS: tuple[str, ...] = get_args(BackendName)
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+PRECISIONS: tuple[str, ...] = get_args(Precision)
 #: Those that run on a CPU alone.
 _CPU_ONLY = ("openvino", "onnxruntime")
 #: Kinds of networks that take pictures of other sizes than that of their config.
@@ -59,28 +61,47 @@ def choose(name: str, device: str) -> tuple[str, str]:
     return name, device
 
 
-def open_backend(weights: Weights, name: str = "auto", device: str = "auto", *, threads: int | None = None) -> Runner:
+def choose_precision(name: str, engine: str, device: str) -> str:
+    """Resolve "auto" to the precision of an engine on a device: single on a CPU, half on a GPU.
+
+    Raises:
+        UsageError: an unknown name, or one in which the engine does not compute there.
+    """
+    if name not in PRECISIONS:
+        raise UsageError(f"unknown precision {name!r}: choose from {', '.join(PRECISIONS)}")
+    able = ("float32",) if engine == "onnxruntime" else ("float32", "bfloat16") if device == "cpu" else PRECISIONS[1:]
+    if name == "auto":
+        return "float32" if device == "cpu" else "float16"
+    if name not in able:
+        raise UsageError(f"{engine} on {device} computes in {' or '.join(able)}, not in {name}: leave --precision out")
+    return name
+
+
+def open_backend(weights: Weights, name: str = "auto", device: str = "auto", *, precision: str = "auto",
+                 threads: int | None = None) -> Runner:
     """Make a network ready to run.
 
     Args:
         weights: which network.
         name: one of `BACKENDS`.
         device: "auto", "cpu" or "cuda".
+        precision: one of `PRECISIONS`; "auto" is float32 on a CPU and float16 on a GPU.
         threads: CPU threads, the engine's own choice when None.
 
     Raises:
-        UsageError: the engine or the device is unknown or can't be had here.
+        UsageError: the engine, the device or the precision is unknown or can't be had here.
         RtauError: the weights are missing or damaged.
     """
     engine, place = choose(name, device)
+    kind = choose_precision(precision, engine, place)
     if engine == "openvino":
         from .openvino import OpenVinoRunner
-        return OpenVinoRunner(weights, threads=threads)
+        return OpenVinoRunner(weights, precision=kind, threads=threads)
     if engine == "onnxruntime":
         from .onnxruntime import OnnxRunner
         return OnnxRunner(weights, threads=threads)
     from .torch import TorchRunner
-    return TorchRunner(weights, device=place, threads=threads)
+    return TorchRunner(weights, device=place, precision=kind, compiled=engine == "compile", threads=threads)
 
 
 def _cuda_ready() -> bool:

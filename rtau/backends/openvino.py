@@ -15,65 +15,60 @@ from ..errors import UsageError
 from ..offline import import_openvino
 from ..store import Weights
 from . import ANY_SIZE
+from .padding import run_padded
 from .prepared import keep, kept_file, say_preparing
 
 log = logging.getLogger(__name__)
 
 #: Graphs of fixed shape that are kept at most, as pictures come in many.
 _SHAPES = 16
-#: Batches are padded to one of these, so that each gets a graph of fixed shape.
-_BATCHES = (1, 2, 4, 8, 16)
 
 
 class OpenVinoRunner:
-    """OpenVINO's CPU plugin in float32.
+    """OpenVINO's CPU plugin.
 
     Args:
         weights: which network.
+        precision: "float32", or "bfloat16" where the processor computes in it.
         threads: CPU threads, OpenVINO's choice when None.
 
     Raises:
-        UsageError: OpenVINO is not installed.
+        UsageError: OpenVINO is not installed, or this processor knows no bfloat16.
     """
 
-    def __init__(self, weights: Weights, *, threads: int | None = None) -> None:
+    def __init__(self, weights: Weights, *, precision: str = "float32", threads: int | None = None) -> None:
         try:
             self._ov = import_openvino()
         except ImportError as error:
             raise UsageError(f"the openvino backend can't be loaded ({error}): pip install openvino, "
                              "or choose --backend torch") from None
         self._core = self._ov.Core()
+        if precision == "bfloat16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise UsageError("this processor does not compute in bfloat16: leave --precision out")
+        self._hint = {"float32": "f32", "bfloat16": "bf16"}[precision]
         self._size = int(weights.facts["config"]["size"])
         self._any_size = weights.facts["kind"] in ANY_SIZE
         self._graph_of_one = self._load_graph(weights)
         self._threads = threads
         self._compiled: dict[tuple[int, int, int], object] = {}
-        self.name = "openvino/cpu f32"
+        self.name = f"openvino/cpu {self._hint}"
 
     def __call__(self, crops: np.ndarray) -> tuple[np.ndarray, ...]:
-        parts = [self._run(crops[i:i + _BATCHES[-1]]) for i in range(0, max(len(crops), 1), _BATCHES[-1])]
-        return parts[0] if len(parts) == 1 else tuple(np.concatenate(column) for column in zip(*parts, strict=True))
+        return run_padded(self._run, crops)
 
     def _run(self, crops: np.ndarray) -> tuple[np.ndarray, ...]:
-        count = len(crops)
-        height, width = crops.shape[1:3] if self._any_size else (self._size, self._size)
-        batch = next(b for b in _BATCHES if b >= count)
-        if batch != count:
-            padded = np.zeros((batch, height, width, 3), np.uint8)
-            padded[:count] = crops
-            crops = padded
-        request = self._request(batch, height, width)
-        request.infer({0: np.ascontiguousarray(crops)})
-        return tuple(request.get_output_tensor(i).data[:count].copy() for i in range(len(request.model_outputs)))
+        request = self._request(crops.shape[:3])
+        request.infer({0: crops})
+        return tuple(request.get_output_tensor(i).data.copy() for i in range(len(request.model_outputs)))
 
-    def _request(self, batch: int, height: int, width: int):
-        shape = batch, height, width
+    def _request(self, shape: tuple[int, int, int]):
+        """A program for N pictures of height H and width W."""
         if shape not in self._compiled:
             if len(self._compiled) >= _SHAPES:
                 del self._compiled[next(iter(self._compiled))]
             graph = self._graph_of_one.clone()
-            graph.reshape({0: self._ov.PartialShape([batch, height, width, 3])})
-            settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+            graph.reshape({0: self._ov.PartialShape([*shape, 3])})
+            settings = {"INFERENCE_PRECISION_HINT": self._hint, "PERFORMANCE_HINT": "LATENCY"}
             if self._threads:
                 settings["INFERENCE_NUM_THREADS"] = self._threads
             self._compiled[shape] = self._core.compile_model(graph, "CPU", settings).create_infer_request()

@@ -146,7 +146,7 @@ def _resolutions(clip: Clip) -> list[Table]:
 def _batches(clip: Clip) -> list[Table]:
     """The networks alone, on so many crops at once."""
     analyzer = clip.analyzer()
-    chosen = {name: clip.analysis[name] for name in ("device", "threads") if name in clip.analysis}
+    chosen = {name: clip.analysis[name] for name in ("device", "precision", "threads") if name in clip.analysis}
     columns, runners = [], []
     for name, weights in (("AU", analyzer.weights), ("landmarks", find_weights("landmarks"))):
         runners.append((open_backend(weights, clip.analysis.get("backend", "auto"), **chosen),
@@ -199,7 +199,7 @@ def _live(clip: Clip) -> list[Table]:
 def _start(clip: Clip) -> list[Table]:
     """How soon something is to be seen, and how much memory that takes."""
     helps = [time_program(["--help"]) for _ in range(_STARTS)]
-    words = [f"--{name}={clip.analysis[name]}" for name in ("backend", "device") if name in clip.analysis]
+    words = [f"--{name}={clip.analysis[name]}" for name in ("backend", "device", "precision") if name in clip.analysis]
     # The first one may have to prepare networks for this machine, once.
     runs = [time_process(clip.video, clip.folder / f"start-{number}.csv", words) for number in range(4)][1:]
     columns = (Column("seconds", better="less", digits=2), Column("peak memory", "MB", "less", 0))
