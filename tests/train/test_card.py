@@ -1,6 +1,7 @@
 """The data card counts what is there, the album shows it, and the commands lead to both."""
 
 import json
+import shutil
 
 import click
 import cv2
@@ -80,6 +81,15 @@ def test_the_card_says_what_is_missing_and_whose_pictures_they_are(folder, tmp_p
                   "doi:10.6084/m9.figshare.5047666", "doi:10.6084/m9.figshare.4220517", "MIT licence"):
         assert words in card
     assert write_card(folder, tmp_path / "AGAIN.md").read_text() == card
+
+
+def test_the_card_says_how_many_faces_are_strangers(folder, tmp_path):
+    assert "another shape" not in write_card(folder, tmp_path / "CARD.md").read_text()
+    copy = shutil.copytree(folder, tmp_path / "strangers")
+    settings = json.loads((copy / "render.json").read_text()) if (copy / "render.json").exists() else {}
+    (copy / "render.json").write_text(json.dumps({**settings, "strangers": 0.8}))
+    card = write_card(copy, tmp_path / "CARD.md").read_text()
+    assert "In 80 % of them the face has another shape" in card and "strangers 0.8" in card
 
 
 def test_a_card_of_nothing_or_of_other_labels_is_refused(folder, tmp_path):

@@ -174,12 +174,15 @@ def _settings(folder: Path) -> dict[str, Any]:
 
 def _text(tally: _Tally, settings: dict[str, Any]) -> str:
     parts = ", ".join(f"{tally.parts[part]} {part}" for part in ("train", "validation", "test") if tally.parts[part])
-    made = ", ".join(f"{name} {value}" for name, value in sorted(settings.items()) if isinstance(value, (str, int)))
+    made = ", ".join(f"{name} {value}" for name, value in sorted(settings.items()) if isinstance(value, (str, int, float)))
+    strangers = settings.get("strangers", 0)
     pieces = [
         "# Data card",
         f"{tally.pictures} pictures of {len(tally.people)} {'person' if len(tally.people) == 1 else 'people'} "
         f"({parts}): openly licensed portraits that perform Action Units on an openly licensed face rig, rendered by "
         "rtau."
+        + (f" In {100 * strangers:.0f} % of them the face has another shape and another look at rest than the "
+           "portrait's." if strangers else "")
         + (f" Rendered with: {made}." if made else ""),
         "## Action Units",
         "Pictures by intensity, 0 (absent) and A to E. *Ignored*: the picture doesn't tell. *One-sided*: present, and "
