@@ -14,8 +14,6 @@ from .trunk import PointHead, Trunk
 FEATURES = 128
 #: Mean and deviation of ImageNet's colours, 0..1, for which published backbones were trained.
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
 #: Width of the layer between the points and the features.
 _SHAPE = 256
 
