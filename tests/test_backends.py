@@ -175,6 +175,24 @@ def test_a_folder_that_can_not_be_written_costs_time_only(crops, monkeypatch, tm
     assert "can't be kept" in caplog.text
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are others there")
+def test_a_signal_after_networks_are_gone_is_heard():
+    code = """
+import os, signal
+import numpy as np
+from rtau.backends import open_backend
+from rtau.store import find_weights
+runners = [open_backend(find_weights(name), "openvino") for name in ("au", "landmarks")]
+for runner in runners:
+    runner(np.zeros((1, 112, 112, 3), np.uint8))
+del runners, runner
+signal.signal(signal.SIGINT, lambda *_: print("heard"))
+os.kill(os.getpid(), signal.SIGINT)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout.split()) == (0, ["heard"]), done.stderr[-300:]
+
+
 def test_choice_without_a_gpu():
     import torch
     if torch.cuda.is_available():

@@ -7,6 +7,7 @@ the cache folder; from then on the graph is read from there.
 from __future__ import annotations
 
 import logging
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ class OpenVinoRunner:
         except ImportError as error:
             raise UsageError(f"the openvino backend can't be loaded ({error}): pip install openvino, "
                              "or choose --backend torch") from None
-        self._core = self._ov.Core()
+        self._core = _core()
         if precision == "bfloat16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise UsageError("this processor does not compute in bfloat16: leave --precision out")
         self._hint = {"float32": "f32", "bfloat16": "bf16"}[precision]
@@ -106,6 +107,13 @@ class OpenVinoRunner:
             .set_color_format(ColorFormat.RGB)
         steps.input().model().set_layout(self._ov.Layout("NCHW"))
         return steps.build()
+
+
+@lru_cache(1)
+def _core():
+    """One for the process, for good: with the last one OpenVINO unloads its plugin under the feet of that one's
+    threads, and the next signal, such as Ctrl-C, wakes them in code that is gone."""
+    return import_openvino().Core()
 
 
 def _is_graph(file: Path) -> bool:
