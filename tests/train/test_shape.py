@@ -60,9 +60,10 @@ def test_views_begin_with_the_trunk_of_a_landmark_network_whatever_its_pyramid(t
 
 
 def test_a_network_goes_on_from_one_without_points(tmp_path):
-    plain = TwoViewNet(AuConfig(**{**CONFIG.as_dict(), "pyramid": 0})).eval()
+    deeper = {**CONFIG.as_dict(), "blocks": (1, 2, 2)}
+    plain = TwoViewNet(AuConfig(**{**deeper, "pyramid": 0})).eval()
     torch.save(plain.state_dict(), tmp_path / "plain.pt")
-    net = TwoViewNet(CONFIG).eval()
+    net = TwoViewNet(AuConfig(**deeper)).eval()
     missing = load_pretrained(net, tmp_path / "plain.pt").missing
     assert missing and all(".points." in name or ".shape." in name for name in missing)
     x = normalize(crops())
