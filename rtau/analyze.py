@@ -53,8 +53,8 @@ class Analyzer:
     def __init__(self, *, aus: tuple[int, ...] | None = None, model: str | Path | None = None,
                  detector: str | Detector = "auto", detector_model: Path | None = None,
                  landmarks: str | Landmarker = "rtau", backend: str = "auto", device: str = "auto",
-                 precision: str = "auto", smooth: str = "one-euro", max_faces: int = 16, detect_width: int | tuple[int, ...] | None = None,
-                 threads: int | None = None) -> None:
+                 precision: str = "auto", smooth: str = "one-euro", max_faces: int = 16,
+                 detect_width: int | tuple[int, ...] | None = None, threads: int | None = None) -> None:
         self._weights = find_weights("au") if model is None else open_weights(model)
         self.aus = _choose(aus, self._weights)
         #: Those that the network reads: a blink is told by how long the eyes are closed.

@@ -1,4 +1,4 @@
-"""ONNX Runtime on a CPU: about level with OpenVINO, and there for more machines.
+"""ONNX Runtime on a CPU: another engine than OpenVINO, for machines that lack it; float32 only.
 
 The first use of a weight file converts it through torch and keeps the result in the cache folder.
 """
