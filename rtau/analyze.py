@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from .au import BY_NUMBER
 from .backends import Runner, open_backend
 from .blink import BLINK, CLOSED, Blinks
+from .cores import threads_side_by_side
 from .crop import align
 from .detect import Detector, open_detector
 from .errors import UsageError
@@ -18,7 +20,7 @@ from .smooth import ON, Smoother
 from .stopwatch import Stopwatch
 from .store import Weights, find_weights, open_weights
 from .track import Tracker
-from .types import Faces, Frame, Scores
+from .types import Aligned, Frame, Scores
 
 
 class Analyzer:
@@ -68,10 +70,17 @@ class Analyzer:
         self._runner: Runner | None = None
         self._tracker: Tracker | None = None
 
-    def prepare(self) -> Analyzer:
-        """Load the networks now; the first frame does it otherwise."""
+    def prepare(self, *, side_by_side: bool = False) -> Analyzer:
+        """Load the networks now; the first frame does it otherwise.
+
+        Args:
+            side_by_side: whether the networks will run at the same time, so that each is to leave cores to the other.
+                An analyzer that is prepared already stays as it is.
+        """
         if self._tracker is not None:
             return self
+        if side_by_side and self._engine["threads"] is None:
+            self._engine["threads"] = threads_side_by_side()
         runner = open_backend(self._weights, **self._engine)
         detector = self._detector
         if isinstance(detector, str):
@@ -104,30 +113,55 @@ class Analyzer:
                 "smoothing": self._smoother.settings, "max_faces": self._max_faces}
 
     def __call__(self, frame: Frame) -> Scores:
-        """Scores of every face in the frame; `raw` holds them before smoothing."""
+        """Scores of every face in the frame; `raw` holds them before smoothing.
+
+        It is `find`, `read` and `smooth`, one after the other. Whoever has many frames may run the three side by side,
+        each in a thread of its own, and gets the same numbers.
+        """
+        aligned = self.find(frame)
+        return self.smooth(frame, self.read([aligned])[0])
+
+    def find(self, frame: Frame) -> Aligned:
+        """The faces of the next frame."""
         self.prepare()
         assert self._tracker is not None
         faces = self._tracker(frame)
-        scores = self._read(frame, faces)
+        size = int(self._weights.facts["config"]["size"])
+        if not len(faces):
+            return Aligned(frame, faces, np.zeros((0, size, size, 3), np.uint8))
+        with self.watch("crop"):
+            return Aligned(frame, faces, align(frame.image, faces.landmarks, size))
+
+    def read(self, several: Sequence[Aligned]) -> list[Scores]:
+        """What the network says of the faces of some frames, before smoothing; all of them run through it at once."""
+        self.prepare()
+        assert self._runner is not None
+        outputs: tuple[np.ndarray, ...] = ()
+        if any(map(len, several)):
+            with self.watch("action units"):
+                outputs = self._runner(np.concatenate([aligned.crops for aligned in several]))
+        scores, end = [], 0
+        for aligned in several:
+            begin, end = end, end + len(aligned)
+            scores.append(self._scores(aligned, *(output[begin:end] for output in outputs)) if len(aligned)
+                          else Scores.none(self._read_aus))
+        return scores
+
+    def smooth(self, frame: Frame, scores: Scores) -> Scores:
+        """What `read` says of the next frame, smoothed, with blinks, of the AUs asked for."""
         with self.watch("smooth"):
             scores = self._smoother(frame, scores)
             if self._blinks is not None:
                 scores = self._blinks(frame, scores)
             return scores if scores.aus == self.aus else scores.select(self.aus)
 
-    def _read(self, frame: Frame, faces: Faces) -> Scores:
-        if not len(faces):
-            return Scores.none(self._read_aus)
-        assert self._runner is not None
-        with self.watch("crop"):
-            crops = align(frame.image, faces.landmarks, int(self._weights.facts["config"]["size"]))
-        with self.watch("action units"):
-            presence, intensity, *sight = self._runner(crops)
-        quality, assessable = assess(frame, faces, crops, self._read_aus, *sight)
+    def _scores(self, aligned: Aligned, presence: np.ndarray, intensity: np.ndarray, *sight: np.ndarray) -> Scores:
+        quality, assessable = assess(aligned.frame, aligned.faces, aligned.crops, self._read_aus, *sight)
         columns = [self._weights.columns[au] for au in self._read_aus]
         presence = np.where(assessable, presence[:, columns], np.nan).astype(np.float32)
         intensity = np.where(assessable, np.clip(intensity[:, columns], 0, 5), np.nan).astype(np.float32)
-        return Scores(self._read_aus, faces, presence, intensity, np.nan_to_num(presence) >= ON, assessable, quality)
+        return Scores(self._read_aus, aligned.faces, presence, intensity, np.nan_to_num(presence) >= ON, assessable,
+                      quality)
 
     def _open_landmarks(self) -> Landmarker:
         if not isinstance(self._landmarks, str):

@@ -55,20 +55,18 @@ class Blinks:
 def _split(scores: Scores, column: int, blinking: np.ndarray, *, still: bool) -> Scores:
     """AU 43's values go to AU 45 where a face blinks, and leave zeros behind."""
     arrays = {}
+    twice = [*range(column + 1), *range(column, len(scores.aus))]
     for name in ("presence", "intensity", "present", "assessable"):
-        values = getattr(scores, name)
-        closed = values[:, column]
+        values = getattr(scores, name)[:, twice]
+        closed, blink = values[:, column], values[:, column + 1]
         if name == "assessable":
-            blink = closed & (not still)
+            blink &= not still
+        elif still:
+            blink[:] = np.nan if blink.dtype.kind == "f" else False
         else:
-            # A NaN stays one in both columns.
-            nothing = np.where(np.isnan(closed), np.nan, 0) if closed.dtype.kind == "f" else np.zeros_like(closed)
-            blink = np.where(blinking, closed, nothing).astype(values.dtype)
-            if still:
-                blink = np.full_like(blink, np.nan if closed.dtype.kind == "f" else False)
-            else:
-                values = values.copy()
-                values[:, column] = np.where(blinking, nothing, closed)
-        arrays[name] = np.insert(values, column + 1, blink, axis=1)
+            # What can't be judged, NaN, stays so in both columns.
+            told = ~np.isnan(closed)
+            closed[blinking & told], blink[~blinking & told] = 0, 0
+        arrays[name] = values
     raw = scores.raw and _split(scores.raw, column, blinking, still=still)
     return replace(scores, aus=(*scores.aus[:column + 1], BLINK, *scores.aus[column + 1:]), raw=raw, **arrays)

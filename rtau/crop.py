@@ -6,6 +6,8 @@ nose), so that a smile moves the mouth within the crop instead of moving the cro
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 
@@ -77,20 +79,28 @@ def _shrink(image: np.ndarray, matrix: np.ndarray, size: int, scale: float) -> t
     factor = max(int(round(1 / scale)), 2)
     inverse = cv2.invertAffineTransform(matrix)
     corners = np.array([[-1, -1], [size, -1], [-1, size], [size, size]], np.float64) @ inverse[:, :2].T + inverse[:, 2]
-    h, w = image.shape[:2]
     margin = 2 * factor
-    x0, y0 = np.clip(np.floor(corners.min(0)) - margin, 0, [w - 1, h - 1]).astype(int)
-    x1, y1 = np.clip(np.ceil(corners.max(0)) + margin, [x0 + 1, y0 + 1], [w, h]).astype(int)
-    part = image[y0:y1, x0:x1]
-    small = cv2.resize(part, (max(round((x1 - x0) / factor), 1), max(round((y1 - y0) / factor), 1)),
-                       interpolation=cv2.INTER_AREA)
-    fx, fy = (x1 - x0) / small.shape[1], (y1 - y0) / small.shape[0]
+    (x0, x1), (y0, y1) = (_span(low - margin, high + margin, length, factor) for low, high, length in
+                          zip(corners.min(0), corners.max(0), image.shape[1::-1], strict=True))
+    fx, fy = min(factor, x1 - x0), min(factor, y1 - y0)
+    # A mean over whole blocks of pixels, which takes OpenCV a third of the time that other scales take.
+    small = cv2.resize(image[y0:y1, x0:x1], ((x1 - x0) // fx, (y1 - y0) // fy), interpolation=cv2.INTER_AREA)
     # Small pixel centres lie at part coordinates (i + 0.5) * f - 0.5.
     adjusted = matrix.copy()
     adjusted[:, 0], adjusted[:, 1] = matrix[:, 0] * fx, matrix[:, 1] * fy
     shift = np.array([x0 + (fx - 1) / 2, y0 + (fy - 1) / 2])
     adjusted[:, 2] = matrix[:, :2] @ shift + matrix[:, 2]
     return small, adjusted
+
+
+def _span(low: float, high: float, length: int, factor: int) -> tuple[int, int]:
+    """The pixels from `low` to `high` of a row of `length`, or some more so that their number is a multiple of the
+    factor. A row too short for that loses what is left over at its end; one shorter than the factor stays whole."""
+    begin = min(max(math.floor(low), 0), length - 1)
+    end = min(max(math.ceil(high), begin + 1), length)
+    end = min(end + (begin - end) % factor, length)
+    begin = max(begin - (begin - end) % factor, 0)
+    return (begin, end - (end - begin) % factor) if end - begin >= factor else (begin, end)
 
 
 def align(image: np.ndarray, points: np.ndarray, size: int) -> np.ndarray:

@@ -1,26 +1,37 @@
-"""The one loop: frames from a source, through an analyzer, into sinks."""
+"""The one loop: frames from a source, through an analyzer, into sinks.
+
+A file's frames are decoded, searched for faces and read side by side, in three threads with short queues between them,
+so that every core has something to do; a camera's go through one after the other, since what counts there is how soon
+a result is there. Both give the same numbers.
+"""
 
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from .analyze import Analyzer
 from .errors import RtauError
 from .sinks import Sink
 from .source import Source
-from .types import Frame, Scores, Status
+from .types import Aligned, Frame, Scores, Status
 
 log = logging.getLogger(__name__)
 
-#: Decoded frames that may wait for the analysis: enough to smooth out a slow one, little memory even at 8K.
-_AHEAD = 4
+T = TypeVar("T")
+
+#: Frames that may wait for being searched, and for being read: enough to smooth out a slow one.
+_DECODED, _FOUND = 2, 4
+#: The AU network reads the faces of some frames together: of so many at most, or until there are so many faces.
+_FRAMES, _FACES = 4, 8
+#: As many bytes of large frames may wait in a place, or be read together; but one frame always.
+_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -98,7 +109,7 @@ class Run:
         try:
             with ExitStack() as stack:
                 stack.callback(self._source.close)
-                self._analyzer.prepare()
+                self._analyzer.prepare(side_by_side=not self._source.live)
                 for sink in self._sinks:
                     stack.enter_context(sink)
                 self._loop(stack)
@@ -108,15 +119,9 @@ class Run:
 
     def _loop(self, stack: ExitStack) -> None:
         watch = self._analyzer.watch
-        frames: Iterable[Frame]
-        if self._source.live:
-            frames = self._source
-        else:
-            frames = stack.enter_context(ReadAhead(_timed(self._source, watch)))
         recent: deque[float] = deque(maxlen=60)
         try:
-            for frame in frames:
-                scores = self._analyzer(frame)
+            for frame, scores in self._one_by_one() if self._source.live else self._side_by_side(stack):
                 recent.append(time.perf_counter())
                 self._count(scores)
                 status = self._status(frame, recent)
@@ -131,6 +136,21 @@ class Run:
         except KeyboardInterrupt:
             self._interrupted = True
 
+    def _one_by_one(self) -> Iterator[tuple[Frame, Scores]]:
+        for frame in self._source:
+            yield frame, self._analyzer(frame)
+
+    def _side_by_side(self, stack: ExitStack) -> Iterator[tuple[Frame, Scores]]:
+        analyzer = self._analyzer
+        frames = ReadAhead(_timed(self._source, analyzer.watch), "rtau-decode", _DECODED, _frame_bytes)
+        found = ReadAhead(map(analyzer.find, frames), "rtau-find", _FOUND, lambda aligned: _frame_bytes(aligned.frame))
+        # The first stage is left last, thus closed first, so that the second does not wait for it.
+        stack.enter_context(found)
+        stack.enter_context(frames)
+        for together in _together(found):
+            for aligned, scores in zip(together, analyzer.read(together), strict=True):
+                yield aligned.frame, analyzer.smooth(aligned.frame, scores)
+
     def _count(self, scores: Scores) -> None:
         self._frames += 1
         self._rows += max(len(scores), 1)
@@ -144,56 +164,105 @@ class Run:
                       self._source.name)
 
 
-class ReadAhead:
-    """Reads frames in a thread, a few ahead of whoever iterates; nothing is dropped.
+class ReadAhead(Generic[T]):
+    """Goes through items in a thread of its own, a few ahead of whoever iterates; nothing is dropped.
 
-    An error while reading is raised to the reader, after the frames that came before it.
+    An error on the way is raised to who iterates, after the items that came before it.
+
+    Args:
+        items: where they come from; nobody else may iterate them.
+        name: of the thread.
+        ahead: how many may wait.
+        weigh: bytes of an item; of large ones fewer wait, see `_BYTES`.
     """
 
-    def __init__(self, frames: Iterable[Frame], ahead: int = _AHEAD) -> None:
-        self._frames = frames
-        self._ready: queue.Queue = queue.Queue(maxsize=ahead)
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._read, name="rtau-read", daemon=True)
+    def __init__(self, items: Iterable[T], name: str, ahead: int, weigh: Callable[[T], int]) -> None:
+        self._items, self._ahead, self._weigh = items, ahead, weigh
+        self._waiting: deque[T] = deque()
+        self._bytes = 0
+        self._change = threading.Condition()
+        self._ended = self._closed = False
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._read, name=name, daemon=True)
 
-    def __enter__(self) -> ReadAhead:
+    def __enter__(self) -> ReadAhead[T]:
         self._thread.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._closed.set()
+        with self._change:
+            self._closed = True
+            self._change.notify_all()
         self._thread.join(timeout=5)
         if self._thread.is_alive():
-            log.warning("the reader did not stop in time and is left behind")
+            log.warning("%s did not stop in time and is left behind", self._thread.name)
 
-    def __iter__(self) -> Iterator[Frame]:
-        while True:
-            kind, value = self._ready.get()
-            if kind == "end":
-                return
-            if kind == "error":
-                raise value
-            yield value
+    def __iter__(self) -> Iterator[T]:
+        while (item := self._take()) is not None:
+            yield item
+
+    def _take(self) -> T | None:
+        with self._change:
+            # Not for good: where waiting for a lock holds Ctrl-C off, it comes through between two waits.
+            while not self._change.wait_for(lambda: self._waiting or self._ended or self._closed, timeout=0.2):
+                pass
+            if self._closed:
+                return None
+            if not self._waiting:
+                if self._error is not None:
+                    raise self._error
+                return None
+            item = self._waiting.popleft()
+            self._bytes -= self._weigh(item)
+            self._change.notify_all()
+            return item
 
     def _read(self) -> None:
         try:
-            for frame in self._frames:
-                if not self._offer(("frame", frame)):
+            for item in self._items:
+                if not self._put(item):
                     return
-            self._offer(("end", None))
-        except Exception as error:  # the consumer raises it in its own thread
+        except Exception as error:  # who iterates raises it in their own thread
             if not isinstance(error, RtauError):
-                log.debug("reading failed", exc_info=True)
-            self._offer(("error", error))
+                log.debug("%s failed", self._thread.name, exc_info=True)
+            self._error = error
+        with self._change:
+            self._ended = True
+            self._change.notify_all()
 
-    def _offer(self, item: tuple[str, object]) -> bool:
-        while not self._closed.is_set():
-            try:
-                self._ready.put(item, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
+    def _put(self, item: T) -> bool:
+        """Whether anybody is still there to take it."""
+        size = self._weigh(item)
+        with self._change:
+            self._change.wait_for(lambda: self._closed or not self._waiting or (
+                len(self._waiting) < self._ahead and self._bytes + size <= _BYTES))
+            self._waiting.append(item)
+            self._bytes += size
+            self._change.notify_all()
+            return not self._closed
+
+
+def _together(frames: Iterable[Aligned]) -> Iterator[list[Aligned]]:
+    """Frames whose faces are read together. Which these are depends on the frames alone, not on how fast they come;
+    those before an error come before it."""
+    together: list[Aligned] = []
+    try:
+        for aligned in frames:
+            together.append(aligned)
+            held = sum(_frame_bytes(one.frame) for one in together)
+            if len(together) >= _FRAMES or sum(map(len, together)) >= _FACES or held >= _BYTES:
+                yield together
+                together = []
+    except Exception:
+        if together:
+            yield together
+        raise
+    if together:
+        yield together
+
+
+def _frame_bytes(frame: Frame) -> int:
+    return frame.image.nbytes
 
 
 def _timed(source: Source, watch: Callable) -> Iterator[Frame]:

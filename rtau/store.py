@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -39,7 +40,7 @@ class Weights:
         config = self.facts.get("config", {})
         return tuple(config.get("names") or (f"AU{au:02d}" for au in self.facts.get("aus", ())))
 
-    @property
+    @cached_property
     def columns(self) -> dict[int, int]:
         """The column of each Action Unit, by its number."""
         return {int(name[2:]): column for column, name in enumerate(self.labels) if re.fullmatch(r"AU\d+", name)}

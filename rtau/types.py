@@ -93,6 +93,24 @@ class Faces:
 
 
 @dataclass(frozen=True)
+class Aligned:
+    """The faces of one frame, cut out and aligned.
+
+    Attributes:
+        frame: which.
+        faces: N of them.
+        crops: uint8 [N, S, S, 3], RGB, of the size that the AU network takes.
+    """
+
+    frame: Frame
+    faces: Faces
+    crops: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+
+@dataclass(frozen=True)
 class Scores:
     """Action Units of the faces of one frame, N faces by C AUs.
 

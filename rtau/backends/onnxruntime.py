@@ -42,6 +42,8 @@ class OnnxRunner:
         self._size = int(weights.facts["config"]["size"])
         self._options = onnxruntime.SessionOptions()
         self._options.log_severity_level = 3
+        # Its threads would otherwise wait for work in busy loops, on cores that others need.
+        self._options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if threads:
             self._options.intra_op_num_threads = threads
         self._session = self._open(weights)

@@ -69,7 +69,7 @@ class OpenVinoRunner:
                 del self._compiled[next(iter(self._compiled))]
             graph = self._graph_of_one.clone()
             graph.reshape({0: self._ov.PartialShape([*shape, 3])})
-            settings = {"INFERENCE_PRECISION_HINT": self._hint, "PERFORMANCE_HINT": "LATENCY"}
+            settings = {"INFERENCE_PRECISION_HINT": self._hint, "PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
             if self._threads:
                 settings["INFERENCE_NUM_THREADS"] = self._threads
             self._compiled[shape] = self._core.compile_model(graph, "CPU", settings).create_infer_request()

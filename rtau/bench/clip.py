@@ -15,12 +15,13 @@ from typing import Any
 from .. import __version__
 from ..analyze import Analyzer
 from ..camera import Newest, Paced
+from ..cores import cores
 from ..errors import InputError
 from ..pipeline import Outcome, Run
 from ..sinks import CsvSink, Sink
 from ..source import open_source
 from ..types import Frame
-from .machine import Spent, cores, processor, spending
+from .machine import Spent, processor, spending
 from .scenes import Again, play_file
 
 #: Frames that warm up what is measured.
@@ -57,9 +58,9 @@ class Clip:
         self.play = play_file(video)
         self._backend = "not used"
 
-    def analyzer(self) -> Analyzer:
+    def analyzer(self, *, side_by_side: bool = False) -> Analyzer:
         """A new one, with the networks loaded."""
-        analyzer = Analyzer(**self.analysis).prepare()
+        analyzer = Analyzer(**self.analysis).prepare(side_by_side=side_by_side)
         self._backend = analyzer.backend
         return analyzer
 
@@ -79,7 +80,7 @@ class Clip:
         Returns:
             How it went, what it took, and the analyzer with its stages.
         """
-        analyzer = self.analyzer()
+        analyzer = self.analyzer(side_by_side=pace is None)
         for index, frame in enumerate(itertools.islice(play(), _WARM)):
             analyzer(replace(frame, time=index / self.rate - 100, index=0))
         analyzer.watch.clear()

@@ -16,6 +16,7 @@ import numpy as np
 from rich.console import Console
 
 from ..backends import open_backend
+from ..cores import cores
 from ..crop import align
 from ..errors import UsageError
 from ..pipeline import Outcome
@@ -23,7 +24,7 @@ from ..sinks import TerminalSink, open_overlay
 from ..store import find_weights
 from ..types import Frame, Scores, Status
 from .clip import Clip
-from .machine import Spent, cores
+from .machine import Spent
 from .report import Column, Report, Table
 from .scenes import Again, crowd, play_file, play_images, write_clip
 from .start import time_process, time_program

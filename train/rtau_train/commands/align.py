@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
+from rtau.cores import cores
 from rtau.errors import UsageError
 
-from .data import _INTERRUPTED, _PATH, _cores, _needing_extras
+from .data import _INTERRUPTED, _PATH, _needing_extras
 
 _KINDS = ("auto", "manifest", "folder", "emotionet", "bp4d", "bp4d+", "disfa", "disfa+", "celeba", "lfwa")
 
@@ -84,7 +85,7 @@ def align(source: Path, out: Path, kind: str, every: int | None, attributes: str
 
     try:
         with CountBar("pictures", shown=not no_progress) as report:
-            done = align_listing(listing, out, source=source.name or str(source), kind=kind, jobs=jobs or _cores(),
+            done = align_listing(listing, out, source=source.name or str(source), kind=kind, jobs=jobs or cores(),
                                  report=watch, **settings)
     except KeyboardInterrupt:
         click.echo(f"rtau: stopped at {seen[0]} of {seen[1]} pictures; what is complete stays, "

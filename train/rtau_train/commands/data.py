@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
+from rtau.cores import cores
 from rtau.errors import UsageError
 
 _PATH = click.Path(path_type=Path)
@@ -156,7 +156,7 @@ def render(out: Path, count: int, size: int, seed: int, workers: int | None, loo
 
     try:
         with CountBar("pictures", shown=not no_progress) as report:
-            done = render_shards(out, count=count, size=size, seed=seed, make=order, workers=workers or _cores(),
+            done = render_shards(out, count=count, size=size, seed=seed, make=order, workers=workers or cores(),
                                  per_shard=per_shard, folder=layout == "folder", quality=quality, run=order.run,
                                  settings=order.settings(), report=watch)
     except KeyboardInterrupt:
@@ -335,10 +335,6 @@ def _words(text: str) -> list[str]:
     if not words:
         raise UsageError("nobody named: choose train, validation, test, all, or names such as 001,042")
     return words
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextlib.contextmanager

@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
+from rtau.cores import cores
 from rtau.errors import UsageError
 
-from .data import _INTERRUPTED, _PATH, _cores
+from .data import _INTERRUPTED, _PATH
 
 _KINDS = ("auto", "manifest", "folder", "emotionet", "bp4d", "bp4d+", "disfa", "disfa+", "celeba", "lfwa")
 _PROTOCOLS = ("emotionet-3random", "bp4d-3fold", "disfa-3fold", "kfold-by-subject")
@@ -96,7 +97,7 @@ def train(words: tuple[str, ...], folder: Path | None, names_text: str | None, r
     if folder is None:
         raise UsageError("where to? Give --run DIR, or --dry-run to see what would be trained")
     try:
-        best = train_recipe(recipe, folder, changes=suggested, restart=restart, shown=not no_progress, jobs=_cores())
+        best = train_recipe(recipe, folder, changes=suggested, restart=restart, shown=not no_progress, jobs=cores())
     except KeyboardInterrupt:
         if os.environ.get("RANK", "0") == "0":
             click.echo("rtau: stopped; what is learned is kept, and the same command goes on", err=True)
