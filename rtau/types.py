@@ -179,7 +179,7 @@ class Status:
         frames: frames analysed so far.
         drops: live frames that a newer one replaced before they were analysed.
         age: seconds between a live frame's arrival and its result; None for a file.
-        backend: what runs the networks, e.g. "openvino/cpu".
+        backend: what runs the networks, e.g. "onnxruntime/cpu f32".
         source: what is analysed, for people to read.
     """
 

@@ -15,8 +15,6 @@ from rtau.errors import UsageError
 from rtau.source import open_source
 from rtau.store import find_weights
 
-pytest.importorskip("openvino")
-
 
 @pytest.fixture(scope="module")
 def crops(fixtures) -> np.ndarray:
@@ -29,7 +27,7 @@ def crops(fixtures) -> np.ndarray:
     return align(image, points, 112)
 
 
-@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 @pytest.mark.parametrize("name", ["au", "landmarks"])
 @pytest.mark.parametrize("count", [0, 1, 3, 19])
 def test_engines_agree_with_torch(engine, name, count, crops):
@@ -113,6 +111,7 @@ def test_precisions_that_can_not_be_had(engine, device, wanted, said):
 
 
 def test_openvino_says_where_a_processor_knows_no_bfloat16(crops):
+    pytest.importorskip("openvino")
     from rtau.offline import import_openvino
 
     able = "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -138,12 +137,14 @@ def test_batches_are_filled_up_and_cut(count):
     assert sum(seen) < count + BATCHES[-1]
 
 
-def test_a_row_does_not_depend_on_its_batch(crops):
-    run = open_backend(find_weights("au"), "openvino")
-    together = run(crops[:8])
-    for row in range(8):
-        alone = run(crops[row:row + 1])
-        assert all(np.abs(t[row] - a[0]).max() < 1e-5 for t, a in zip(together, alone, strict=True))
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_a_row_depends_neither_on_its_batch_nor_on_threads(engine, crops):
+    pytest.importorskip(engine)
+    for name in ("au", "landmarks"):
+        together = open_backend(find_weights(name), engine, threads=2)(crops[:7])
+        run = open_backend(find_weights(name), engine, threads=1)
+        for row in range(7):
+            assert all(np.array_equal(t[row], a[0]) for t, a in zip(together, run(crops[row:row + 1]), strict=True))
 
 
 @pytest.mark.parametrize("engine, suffix", [("openvino", ".xml"), ("onnxruntime", ".onnx")])
@@ -166,17 +167,25 @@ def test_the_prepared_network_is_kept_and_a_damaged_one_made_anew(engine, suffix
     assert kept.read_bytes()[:5] == good[:5]
 
 
+def test_a_network_that_can_not_be_prepared_is_said_in_a_line(monkeypatch, tmp_path):
+    monkeypatch.setattr("rtau.backends.prepared.cache_folder", lambda: tmp_path)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(UsageError, match="pip install onnx, or choose --backend torch"):
+        open_backend(find_weights("au"), "onnxruntime")
+
+
 def test_a_folder_that_can_not_be_written_costs_time_only(crops, monkeypatch, tmp_path, caplog):
     (tmp_path / "file").write_text("")
     monkeypatch.setattr("rtau.backends.prepared.cache_folder", lambda: tmp_path / "file")
     expected = open_backend(find_weights("au"), "torch", "cpu")(crops[:1])
-    found = open_backend(find_weights("au"), "openvino")(crops[:1])
+    found = open_backend(find_weights("au"), "onnxruntime")(crops[:1])
     assert np.abs(found[0] - expected[0]).max() < 1e-3
     assert "can't be kept" in caplog.text
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are others there")
 def test_a_signal_after_networks_are_gone_is_heard():
+    pytest.importorskip("openvino")
     code = """
 import os, signal
 import numpy as np
@@ -197,8 +206,8 @@ def test_choice_without_a_gpu():
     import torch
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    assert choose("auto", "auto") == ("openvino", "cpu")
-    assert choose("torch", "auto") == ("torch", "cpu") and choose("onnxruntime", "auto") == ("onnxruntime", "cpu")
+    assert choose("auto", "auto") == ("onnxruntime", "cpu")
+    assert choose("torch", "auto") == ("torch", "cpu") and choose("openvino", "auto") == ("openvino", "cpu")
     with pytest.raises(UsageError, match="--device cpu"):
         open_backend(find_weights("au"), "torch", "cuda")
 

@@ -119,7 +119,7 @@ def test_a_camera_and_the_start(report):
 
 
 def test_the_facts_say_what_the_figures_belong_to(report, sample):
-    assert report.facts["backend"].startswith(("openvino/cpu", "torch/cpu"))
+    assert report.facts["backend"].startswith(("onnxruntime/cpu", "torch/cpu"))
     assert report.facts["video"].startswith(sample.name) and int(report.facts["cores"]) >= 1
 
 

@@ -76,7 +76,7 @@ def test_people_read_what_was_found() -> None:
 
 
 def test_a_broken_installation_is_told_not_raised(tmp_path: Path) -> None:
-    """A copy of rtau with a damaged weight file, an odd manifest and no torch, OpenCV, OpenVINO or detectors."""
+    """A copy of rtau with a damaged weight file, an odd manifest and no torch, OpenCV, ONNX Runtime or detectors."""
     shutil.copytree(ROOT / "rtau", tmp_path / "rtau", ignore=shutil.ignore_patterns("__pycache__", "*.mp4"))
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "au.safetensors").write_bytes(b"other bytes")

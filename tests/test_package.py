@@ -179,8 +179,8 @@ def test_ci_runs_the_readme_command(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("module", "absent"), [
-    ("rtau", ("torch", "cv2", "openvino", "numpy")),
-    ("rtau.cli", ("torch", "cv2", "openvino", "face_alignment")),
+    ("rtau", ("torch", "cv2", "onnxruntime", "numpy")),
+    ("rtau.cli", ("torch", "cv2", "onnxruntime", "face_alignment")),
 ])
 def test_imports_are_light(module: str, absent: tuple[str, ...], tmp_path: Path) -> None:
     code = f"import {module}, sys; print([name for name in {absent} if name in sys.modules])"

@@ -17,7 +17,7 @@ from rtau.summary import Summary
 from rtau.types import Faces, Frame, Scores, Status
 
 FRAME = Frame(np.zeros((240, 320, 3), np.uint8), 12.34, 300)
-STATUS = Status(24.8, 300, 3, 0.041, "openvino/cpu", "/videos/a_rather_long_name_of_a_video.mp4")
+STATUS = Status(24.8, 300, 3, 0.041, "onnxruntime/cpu", "/videos/a_rather_long_name_of_a_video.mp4")
 
 
 def make_scores(n: int, *, seed: int = 0) -> Scores:
@@ -60,7 +60,7 @@ def test_one_face_shows_everything(width: int) -> None:
     (line,) = [line for line in shown.splitlines() if line.startswith("AU04")]
     assert line.split()[-1] == "n/a" and "nan" not in shown.lower()
     assert "24.8 fps" in shown and "41 ms" in shown and "3 dropped" in shown and "1 face" in shown and "1:15" in shown
-    assert ("openvino/cpu" in shown) == (width == 200)
+    assert ("onnxruntime/cpu" in shown) == (width == 200)
     assert ("name_of_a_video.mp4" in shown) == (width > 60)
 
 

@@ -13,12 +13,12 @@ import numpy as np
 from ..errors import UsageError
 from ..store import Weights
 
-BackendName = Literal["auto", "openvino", "onnxruntime", "torch", "compile"]
+BackendName = Literal["auto", "onnxruntime", "openvino", "torch", "compile"]
 BACKENDS: tuple[str, ...] = get_args(BackendName)
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
-#: Those that run on a CPU alone.
-_CPU_ONLY = ("openvino", "onnxruntime")
+#: Those that run on a CPU alone, the one that is preferred first.
+_CPU_ONLY = ("onnxruntime", "openvino")
 #: Kinds of networks that take pictures of other sizes than that of their config.
 ANY_SIZE = ("detector",)
 
@@ -27,7 +27,7 @@ class Runner(Protocol):
     """A network ready to run.
 
     Attributes:
-        name: engine, device and precision for people to read, e.g. "openvino/cpu f32".
+        name: engine, device and precision for people to read, e.g. "onnxruntime/cpu f32".
     """
 
     name: str
@@ -42,7 +42,7 @@ class Runner(Protocol):
 def choose(name: str, device: str) -> tuple[str, str]:
     """Resolve "auto" to an engine and a device.
 
-    On a CPU OpenVINO where it is installed, else torch; on an NVIDIA GPU torch.
+    On a CPU ONNX Runtime where it is installed, else OpenVINO, else torch; on an NVIDIA GPU torch.
 
     Raises:
         UsageError: an unknown name, or a pair that does not exist.
@@ -56,8 +56,8 @@ def choose(name: str, device: str) -> tuple[str, str]:
     if device == "auto":
         device = "cuda" if name not in _CPU_ONLY and _cuda_ready() else "cpu"
     if name == "auto":
-        has_openvino = importlib.util.find_spec("openvino") is not None
-        name = "openvino" if device == "cpu" and has_openvino else "torch"
+        there = [one for one in _CPU_ONLY if importlib.util.find_spec(one) is not None] if device == "cpu" else []
+        name = there[0] if there else "torch"
     return name, device
 
 

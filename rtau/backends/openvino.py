@@ -1,4 +1,4 @@
-"""OpenVINO on a CPU: several times faster than eager torch, and torch itself is not loaded.
+"""OpenVINO on a CPU: another engine than ONNX Runtime; it computes in bfloat16 too, where the processor does.
 
 The first use of a weight file converts it through torch (some seconds) and keeps the result in
 the cache folder; from then on the graph is read from there.
@@ -41,8 +41,8 @@ class OpenVinoRunner:
         try:
             self._ov = import_openvino()
         except ImportError as error:
-            raise UsageError(f"the openvino backend can't be loaded ({error}): pip install openvino, "
-                             "or choose --backend torch") from None
+            raise UsageError(f"the openvino backend can't be loaded ({error}): pip install 'rtau[openvino]', or "
+                             "leave --backend out") from None
         self._core = _core()
         if precision == "bfloat16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise UsageError("this processor does not compute in bfloat16: leave --precision out")

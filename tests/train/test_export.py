@@ -577,7 +577,7 @@ def test_a_full_disk_leaves_what_was_there(run, renders, tmp_path):
 def test_missing_packages_are_named_before_any_work(missing, run, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, missing, None)
     said = one_line(run, "--out", tmp_path / "out", "--format", "onnx")
-    assert missing in said and "pip install 'rtau[export]'" in said and not (tmp_path / "out").exists()
+    assert missing in said and "pip install onnx onnxruntime" in said and not (tmp_path / "out").exists()
 
 
 def test_tensorrt_where_it_cannot_be_had_is_one_line(run, tmp_path, monkeypatch):

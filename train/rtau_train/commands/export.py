@@ -21,7 +21,7 @@ _FORMATS = ("safetensors", "onnx", "tensorrt")
               help="Where the files and manifest.json go; other networks there stay.")
 @click.option("--name", metavar="NAME", help="Of the files.  [default: au, landmarks or detector]")
 @click.option("--format", "formats", type=click.Choice(_FORMATS), multiple=True,
-              help="May be repeated. safetensors, which rtau itself reads, is always written. onnx needs rtau[export]. "
+              help="May be repeated. safetensors, which rtau itself reads, is always written. onnx runs in anything that reads ONNX. "
                    "tensorrt builds an engine for this machine's GPU and needs rtau[tensorrt]; it is written to "
                    "torch-tensorrt's documentation and has not been run with it yet.")
 @click.option("--data", type=_PATH, metavar="DATA",

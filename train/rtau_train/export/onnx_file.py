@@ -40,7 +40,7 @@ class Onnx:
             import onnx  # noqa: F401
             import onnxruntime  # noqa: F401
         except ImportError as error:
-            raise UsageError(f"ONNX files need more packages ({error}): pip install 'rtau[export]'") from None
+            raise UsageError(f"ONNX files need more packages ({error}): pip install onnx onnxruntime") from None
 
     def write(self, net: DeployedAuNet | LandmarkNet, path: Path, facts: Mapping[str, Any]) -> None:
         """Write the graph; see `Format.write`.
