@@ -52,7 +52,7 @@ def _analysis_options(command):
                      help="Model file of a detector that needs one (yunet, rtau)."),
         click.option("--landmarks", default="rtau", show_default=True, metavar="NAME", help="rtau or fan."),
         click.option("--backend", default="auto", show_default=True, metavar="NAME",
-                     help="auto, onnxruntime, openvino, torch or compile."),
+                     help="auto, onnxruntime, openvino, torch, compile or tensorrt."),
         click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu or cuda."),
         click.option("--precision", default="auto", show_default=True, metavar="NAME",
                      help="auto, float32, bfloat16 or float16."),
@@ -201,7 +201,7 @@ def doctor(as_json: bool) -> None:
               help="A kept report: say how many times as good each figure is now.")
 @click.option("--detector", default="auto", show_default=True, metavar="NAME", help="As in rtau process.")
 @click.option("--backend", default="auto", show_default=True, metavar="NAME",
-              help="auto, onnxruntime, openvino, torch or compile.")
+              help="auto, onnxruntime, openvino, torch, compile or tensorrt.")
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu or cuda.")
 @click.option("--precision", default="auto", show_default=True, metavar="NAME",
               help="auto, float32, bfloat16 or float16.")

@@ -13,11 +13,11 @@ import numpy as np
 from ..errors import UsageError
 from ..store import Weights
 
-BackendName = Literal["auto", "onnxruntime", "openvino", "torch", "compile"]
+BackendName = Literal["auto", "onnxruntime", "openvino", "torch", "compile", "tensorrt"]
 BACKENDS: tuple[str, ...] = get_args(BackendName)
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
-#: Those that run on a CPU alone, the one that is preferred first.
+#: Those that run on a CPU alone.
 _CPU_ONLY = ("onnxruntime", "openvino")
 #: Kinds of networks that take pictures of other sizes than that of their config.
 ANY_SIZE = ("detector",)
@@ -42,7 +42,8 @@ class Runner(Protocol):
 def choose(name: str, device: str) -> tuple[str, str]:
     """Resolve "auto" to an engine and a device.
 
-    On a CPU ONNX Runtime where it is installed, else OpenVINO, else torch; on an NVIDIA GPU torch.
+    On a CPU ONNX Runtime where it is installed, else OpenVINO, else torch; on an NVIDIA GPU TensorRT where it is
+    installed, else torch.
 
     Raises:
         UsageError: an unknown name, or a pair that does not exist.
@@ -53,11 +54,14 @@ def choose(name: str, device: str) -> tuple[str, str]:
         raise UsageError(f"unknown device {device!r}: choose from auto, cpu, cuda")
     if name in _CPU_ONLY and device == "cuda":
         raise UsageError(f"the {name} backend runs on the CPU: leave --device out, or choose --backend torch")
+    if name == "tensorrt" and device == "cpu":
+        raise UsageError("TensorRT runs on NVIDIA GPUs: leave --device out, or choose another --backend")
     if device == "auto":
-        device = "cuda" if name not in _CPU_ONLY and _cuda_ready() else "cpu"
+        device = "cuda" if name == "tensorrt" or name not in _CPU_ONLY and _cuda_ready() else "cpu"
     if name == "auto":
-        there = [one for one in _CPU_ONLY if importlib.util.find_spec(one) is not None] if device == "cpu" else []
-        name = there[0] if there else "torch"
+        able = {"onnxruntime": "onnxruntime", "openvino": "openvino"} if device == "cpu" else {
+            "tensorrt": "torch_tensorrt"}
+        name = next((one for one, package in able.items() if importlib.util.find_spec(package) is not None), "torch")
     return name, device
 
 
@@ -69,7 +73,8 @@ def choose_precision(name: str, engine: str, device: str) -> str:
     """
     if name not in PRECISIONS:
         raise UsageError(f"unknown precision {name!r}: choose from {', '.join(PRECISIONS)}")
-    able = ("float32",) if engine == "onnxruntime" else ("float32", "bfloat16") if device == "cpu" else PRECISIONS[1:]
+    able = {"onnxruntime": ("float32",), "tensorrt": ("float16",)}.get(
+        engine, ("float32", "bfloat16") if device == "cpu" else PRECISIONS[1:])
     if name == "auto":
         return "float32" if device == "cpu" else "float16"
     if name not in able:
@@ -100,6 +105,9 @@ def open_backend(weights: Weights, name: str = "auto", device: str = "auto", *, 
     if engine == "onnxruntime":
         from .onnxruntime import OnnxRunner
         return OnnxRunner(weights, threads=threads)
+    if engine == "tensorrt":
+        from .tensorrt import open_tensorrt
+        return open_tensorrt(weights, threads=threads)
     from .torch import TorchRunner
     return TorchRunner(weights, device=place, precision=kind, compiled=engine == "compile", threads=threads)
 

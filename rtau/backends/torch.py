@@ -109,7 +109,8 @@ class _Graph:
                 compute(self._pixels)
         torch.cuda.current_stream().wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        # Another thread may be at work on the GPU meanwhile.
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
             self._outputs = compute(self._pixels)
 
     def __call__(self, pixels):

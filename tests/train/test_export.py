@@ -20,6 +20,7 @@ from toy import make_faces
 
 from rtau.analyze import Analyzer
 from rtau.backends import open_backend
+from rtau.backends.engine import export_program, in_half
 from rtau.cli import main
 from rtau.crop import align
 from rtau.errors import InputError
@@ -30,7 +31,6 @@ from rtau.types import Frame
 from rtau_train.checkpoint import load_checkpoint, save_checkpoint
 from rtau_train.cutting import crops_of, pixels
 from rtau_train.export import order as orders
-from rtau_train.export import tensorrt
 from rtau_train.export.calibrate import calibrate, settle
 from rtau_train.export.drift import DriftError, measure
 from rtau_train.export.formats import Safetensors, Told
@@ -589,7 +589,7 @@ def test_tensorrt_where_it_cannot_be_had_is_one_line(run, tmp_path, monkeypatch)
 def test_what_tensorrt_is_given_takes_any_number_of_faces_and_is_nearly_the_network(face):
     torch.manual_seed(2)
     net = DeployedAuNet.fold(TwoViewNet(small()))
-    program, example, dynamic = tensorrt.export_program(tensorrt.prepare(net), 32, "cpu")
+    program, example, dynamic = export_program(Told(in_half(net)), 32, "cpu")
     module = program.module()
     faces = pixels(np.repeat(face[1], 64, 0))
     faces += torch.randn(64, 1, 1, 1) * 20
@@ -609,7 +609,7 @@ def test_what_tensorrt_is_given_takes_any_number_of_faces_and_is_nearly_the_netw
 
 def test_points_keep_their_precision_for_tensorrt():
     net = LandmarkNet(LandmarkConfig(size=64, width=8, blocks=(1, 1, 1), pyramid=8)).eval()
-    prepared, faces = tensorrt.prepare(net), torch.rand(3, 3, 64, 64) * 255
+    prepared, faces = Told(in_half(net)), torch.rand(3, 3, 64, 64) * 255
     with torch.no_grad():
         for a, b in zip(prepared(faces), net(faces), strict=True):
             assert torch.equal(a, b) and a.dtype == torch.float32

@@ -67,7 +67,7 @@ _SUITE = (*_OPEN, "smooth")
               help="Share that intervals hold.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, metavar="S", help="Of the resamples.")
 @click.option("--backend", default="auto", show_default=True, metavar="NAME",
-              help="auto, onnxruntime, openvino, torch or compile.")
+              help="auto, onnxruntime, openvino, torch, compile or tensorrt.")
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu or cuda.")
 @click.option("--threads", type=click.IntRange(1), metavar="N", help="CPU threads of the networks.")
 @click.option("--no-progress", is_flag=True, help="Show no progress bar.")
