@@ -275,15 +275,14 @@ class DeployedAuNet(nn.Module):
         reached, missed = (torch.sigmoid(x).mean(0).clamp(min=1e-6) for x in (logits, -logits))
         calibration = F.pad(self.calibration.flatten(1), (0, -numbers % _VECTOR))
         grades = torch.sigmoid(torch.log(reached / missed) * calibration[0] + calibration[1])
-        grades = grades[:, :numbers].unflatten(1, self.thresholds.shape)
-        presence = grades[..., 0]
-        if self.config.grades == 1:
+        presence, *higher = (grades[:, grade:numbers:self.config.grades] for grade in range(self.config.grades))
+        if not higher:
             return presence, torch.full_like(presence, float("nan"))
         # A higher grade implies the lower ones, whatever calibration did to each.
-        reached = intensity = presence
-        for grade in range(1, self.config.grades):
-            reached = torch.minimum(reached, grades[..., grade])
-            intensity = intensity + reached
+        least = intensity = presence
+        for grade in higher:
+            least = torch.minimum(least, grade)
+            intensity = intensity + least
         return presence, intensity
 
 
