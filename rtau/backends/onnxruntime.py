@@ -41,7 +41,6 @@ class OnnxRunner:
             raise UsageError(f"the onnxruntime backend can't be loaded ({error}): pip install onnxruntime, or "
                              "choose --backend torch") from None
         self._runtime = onnxruntime
-        self._size = int(weights.facts["config"]["size"])
         self._options = onnxruntime.SessionOptions()
         self._options.log_severity_level = 3
         # Its threads would otherwise wait for work in busy loops, on cores that others need.
@@ -65,7 +64,7 @@ class OnnxRunner:
             except Exception as error:  # its own errors share no base class
                 log.warning("%s is damaged and is made anew (%s)", kept, (str(error).splitlines() or [""])[0])
         say_preparing(weights)
-        data = _convert(weights, self._size)
+        data = to_onnx(weights)
         keep(kept, lambda file: file.write_bytes(data))
         return self._load(data)
 
@@ -73,8 +72,12 @@ class OnnxRunner:
         return self._runtime.InferenceSession(data, self._options, providers=["CPUExecutionProvider"])
 
 
-def _convert(weights: Weights, size: int) -> bytes:
-    """The network as ONNX, from uint8 [N, S, S, 3] or [N, H, W, 3]."""
+def to_onnx(weights: Weights) -> bytes:
+    """A network as ONNX, from uint8 "pixels" [N, S, S, 3], for some kinds [N, H, W, 3], to its outputs.
+
+    Raises:
+        UsageError: the package onnx is missing. RtauError: it can't be written so.
+    """
     import io
 
     import torch
@@ -90,6 +93,7 @@ def _convert(weights: Weights, size: int) -> bytes:
         def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
             return self.net(pixels.permute(0, 3, 1, 2).float())
 
+    size = int(weights.facts["config"]["size"])
     varies = {0: "N", 1: "H", 2: "W"} if weights.facts["kind"] in ANY_SIZE else {0: "N"}
     example, buffer = torch.zeros(2, size, size, 3, dtype=torch.uint8), io.BytesIO()
     try:
