@@ -9,7 +9,9 @@ import numpy as np
 
 from .au import BY_NUMBER
 from .backends import Runner, open_backend
+from .baseline import BASELINES, Baseline
 from .blink import BLINK, CLOSED, Blinks
+from .calibrate import Calibrator, Profile
 from .cores import threads_side_by_side
 from .crop import align
 from .detect import Detector, open_detector
@@ -41,6 +43,8 @@ class Analyzer:
         landmarks: "rtau", "fan" or an object like a `Landmarker`.
         backend, device, precision: see `rtau.backends.open_backend`.
         smooth: "one-euro" or "off".
+        profile: a person's resting face, or the file that holds it, see `rtau.calibrate`.
+        baseline: "auto" takes off what each face shows in its quietest moments; "off" doesn't.
         max_faces: how many faces to follow at most.
         detect_width: width, or several, at which a picture is searched (see `open_detector`); (320, 640)
             finds more small faces and suits stills.
@@ -55,7 +59,8 @@ class Analyzer:
     def __init__(self, *, aus: tuple[int, ...] | None = None, model: str | Path | None = None,
                  detector: str | Detector = "auto", detector_model: Path | None = None,
                  landmarks: str | Landmarker = "rtau", backend: str = "auto", device: str = "auto",
-                 precision: str = "auto", smooth: str = "one-euro", max_faces: int = 16,
+                 precision: str = "auto", smooth: str = "one-euro", profile: str | Path | Profile | None = None,
+                 baseline: str = "off", max_faces: int = 16,
                  detect_width: int | tuple[int, ...] | None = None, threads: int | None = None) -> None:
         self._weights = find_weights("au") if model is None else open_weights(model)
         self.aus = _choose(aus, self._weights)
@@ -67,6 +72,13 @@ class Analyzer:
         self._engine = {"name": backend, "device": device, "precision": precision, "threads": threads}
         self._max_faces, self._detect_width = max_faces, detect_width
         self._smoother = Smoother(self._read_aus, smooth)
+        if baseline not in BASELINES:
+            raise UsageError(f"unknown baseline {baseline!r}: choose from {', '.join(BASELINES)}")
+        #: Takes a resting face off: it can be given one, or told to watch one, at any time.
+        self.calibrator = Calibrator(self._read_aus, self._weights.sha256, self._weights.ordinary)
+        if profile is not None:
+            self.calibrator.use(profile if isinstance(profile, Profile) else Profile.load(Path(profile)))
+        self._baseline = Baseline(self._read_aus, self._weights.ordinary) if baseline == "auto" else None
         self._runner: Runner | None = None
         self._tracker: Tracker | None = None
 
@@ -110,7 +122,8 @@ class Analyzer:
         return {"weights": {"file": self._weights.path.name, "sha256": self._weights.sha256},
                 "backend": self.backend, "detector": self.detector_name,
                 "landmarks": self._landmarks if isinstance(self._landmarks, str) else self._landmarks.name,
-                "smoothing": self._smoother.settings, "max_faces": self._max_faces}
+                "smoothing": self._smoother.settings, "calibration": self.calibrator.settings,
+                "baseline": "off" if self._baseline is None else "auto", "max_faces": self._max_faces}
 
     def __call__(self, frame: Frame) -> Scores:
         """Scores of every face in the frame; `raw` holds them before smoothing.
@@ -148,8 +161,11 @@ class Analyzer:
         return scores
 
     def smooth(self, frame: Frame, scores: Scores) -> Scores:
-        """What `read` says of the next frame, smoothed, with blinks, of the AUs asked for."""
+        """What `read` says of the next frame, calibrated and smoothed, with blinks, of the AUs asked for."""
         with self.watch("smooth"):
+            scores = self.calibrator(frame, scores)
+            if self._baseline is not None:
+                scores = self._baseline(frame, scores)
             scores = self._smoother(frame, scores)
             if self._blinks is not None:
                 scores = self._blinks(frame, scores)

@@ -57,6 +57,12 @@ def _analysis_options(command):
         click.option("--precision", default="auto", show_default=True, metavar="NAME",
                      help="auto, float32, bfloat16 or float16."),
         click.option("--smooth", default="one-euro", show_default=True, metavar="NAME", help="one-euro or off."),
+        click.option("--profile", type=click.Path(path_type=Path), metavar="FILE",
+                     help="A person's resting face, from rtau calibrate: what shows in it is taken off."),
+        click.option("--calibrate", "rest_seconds", type=click.FloatRange(1, 600), metavar="S",
+                     help="Take the first S seconds for the face at rest."),
+        click.option("--baseline", default="off", show_default=True, metavar="NAME",
+                     help="auto takes off what each face shows in its quietest moments; or off."),
         click.option("--max-faces", type=click.IntRange(1, 64), default=16, show_default=True, metavar="N",
                      help="Follow at most this many faces."),
         click.option("--columns", "column_text", default="", metavar="LIST",
@@ -169,6 +175,48 @@ def live(what: str, window: bool, out: Path | None, record: Path | None, seconds
 
 
 @main.command()
+@click.option("--camera", "what", default="0", show_default=True, metavar="SOURCE", help="As in rtau live.")
+@click.option("--video", type=click.Path(path_type=Path), metavar="FILE",
+              help="A recording of the face at rest, in place of the camera.")
+@click.option("--seconds", type=click.FloatRange(1, 600), default=5.0, show_default=True, metavar="S",
+              help="How long the face is watched.")
+@click.option("--save", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The profile to write.")
+@click.option("--model", type=click.Path(path_type=Path), metavar="FILE", help="As in rtau process.")
+@click.option("--overwrite", is_flag=True, help="Replace a profile that exists.")
+@click.option("--no-progress", is_flag=True, help="Show no progress bar.")
+def calibrate(what: str, video: Path | None, seconds: float, save: Path, model: Path | None, overwrite: bool,
+              no_progress: bool) -> None:
+    """Learn what a person's face shows at rest.
+
+    Faces differ: low corners of the mouth look like AU15, a heavy brow like AU4. Look at the camera with a relaxed
+    face, lips closed, for five seconds; --profile then takes what was seen off that person's values.
+
+    \b
+    rtau calibrate --camera 0 --save me.json
+    rtau live --camera 0 --profile me.json
+    rtau calibrate --video resting.mp4 --save me.json
+    """
+    _prepare_process(verbose=False)
+    from .analyze import Analyzer
+    from .camera import open_live
+    from .progress import PartProgress
+    from .rest import record_rest
+    from .sinks.paths import exists_error
+    from .source import open_source
+
+    if save.exists() and not overwrite:
+        raise exists_error(save)
+    analyzer = Analyzer(model=model).prepare(side_by_side=video is not None)
+    source = open_live(what) if video is None else open_source(video)
+    with PartProgress(shown=not no_progress) as bar:
+        profile = record_rest(source, analyzer, seconds, save, lambda left, faces: bar.begin(
+            "keep a relaxed face" if faces else "no face is seen", round(10 * (seconds - left)), round(10 * seconds)))
+    click.echo(f"{save}: {profile.frames} frames of a face at rest; use it with --profile {save}")
+    for doubt in profile.doubts:
+        click.echo(f"rtau: {doubt}: if that was a movement, calibrate again", err=True)
+
+
+@main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(as_json: bool) -> None:
     """Say what this machine has, what rtau uses of it, and why.
@@ -267,13 +315,16 @@ def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
-def _open_analyzer(aus_text: str = "all", **options: Any):
+def _open_analyzer(aus_text: str = "all", rest_seconds: float | None = None, **options: Any):
     from .analyze import Analyzer
     from .au import parse_aus
 
     # "all" is what the network reads, which need not be all that rtau knows.
     aus = None if aus_text.strip().lower() == "all" else parse_aus(aus_text)
-    return Analyzer(aus=aus, **options)
+    analyzer = Analyzer(aus=aus, **options)
+    if rest_seconds is not None:
+        analyzer.calibrator.watch(rest_seconds)
+    return analyzer
 
 
 def _run_jobs(jobs: list, failed: list[str], options, analysis: dict[str, Any], *, progress: bool) -> int:
@@ -291,9 +342,12 @@ def _run_jobs(jobs: list, failed: list[str], options, analysis: dict[str, Any], 
         for job in jobs:
             # A still is looked at once, so it is searched for small faces too.
             widths = {"detect_width": (320, 640)} if job.pictures else {}
-            result = run_job(job, _open_analyzer(**analysis, **widths), options, watch=bar.advance,
+            analyzer = _open_analyzer(**analysis, **widths)
+            result = run_job(job, analyzer, options, watch=bar.advance,
                              begin=lambda source, job=job: bar.begin(job.name, source))
             results.append(result)
+            if analyzer.calibrator.problem:
+                click.echo(f"rtau: {job.name}: not calibrated: {analyzer.calibrator.problem}", err=True)
             if result.error:
                 click.echo(f"rtau: {job.name}: {result.error}", err=True)
             if result.outcome is not None and result.outcome.interrupted:

@@ -66,9 +66,9 @@ class Smoother:
                 "presence_on": ON, "presence_off": OFF, "hold_s": HOLD}
 
     def __call__(self, frame: Frame, scores: Scores) -> Scores:
-        """Smoothed scores, with the given ones as their `raw`."""
+        """Smoothed scores; their `raw` are the given ones, or those before these."""
         if self.method == "off" or frame.still:
-            return replace(scores, present=_above(scores), raw=scores)
+            return replace(scores, present=_above(scores), raw=scores.raw or scores)
         self._forget(frame.time)
         presence, intensity = scores.presence.copy(), scores.intensity.copy()
         present = np.zeros_like(scores.present)
@@ -81,7 +81,7 @@ class Smoother:
             presence[row] = np.where(judged, state.value[:count], np.nan)
             intensity[row] = np.where(judged, state.value[count:] * 5, np.nan)
             present[row] = state.on & judged
-        return replace(scores, presence=presence, intensity=intensity, present=present, raw=scores)
+        return replace(scores, presence=presence, intensity=intensity, present=present, raw=scores.raw or scores)
 
     def _advance(self, state: _State | None, time: float, raw: np.ndarray) -> _State:
         count = len(raw) // 2

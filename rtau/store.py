@@ -45,6 +45,13 @@ class Weights:
         """The column of each Action Unit, by its number."""
         return {int(name[2:]): column for column, name in enumerate(self.labels) if re.fullmatch(r"AU\d+", name)}
 
+    @property
+    def ordinary(self) -> dict[int, float]:
+        """Presence 0..1 of each Action Unit that the network sees in ordinary faces at rest; {} where nobody looked."""
+        rest = (self.facts.get("calibration") or {}).get("rest") or {}
+        told = rest.get("ordinary", {})
+        return {au: told[name] for au, column in self.columns.items() if (name := self.labels[column]) in told}
+
     def check(self) -> Path:
         """The file's path, once its bytes are known to be those that were released.
 

@@ -82,6 +82,8 @@ def watch_live(what: str, analyzer: Analyzer, options: LiveOptions, console: Con
                   highlight=False, markup=False)
     if outcome.with_face:
         console.print(strongest_table(summary))
+    if analyzer.calibrator.problem:
+        console.print(f"rtau: not calibrated: {analyzer.calibrator.problem}", highlight=False, markup=False)
     if outcome.damage:
         console.print(f"rtau: {outcome.damage}", highlight=False, markup=False)
         return 1

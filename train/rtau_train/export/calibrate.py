@@ -48,12 +48,14 @@ class Rest:
         faces: how many.
         alarms: share of them that may be called present.
         shifts: by how much the log-odds of presence were lowered for that, of the labels for which they were.
+        ordinary: presence 0..1 of each label in the middle one of them, thereafter.
     """
 
     data: str
     faces: int
     alarms: float
     shifts: dict[str, float]
+    ordinary: dict[str, float]
 
     def __str__(self) -> str:
         lowered = ", ".join(f"{name} by {shift:.1f}" for name, shift in self.shifts.items()) or "nothing"
@@ -198,7 +200,9 @@ def settle(net: DeployedAuNet, faces: FaceSet, data: str, tell: Tell | None = No
         if au_number(name) and highest[column] > 0:
             net.calibration[1, column, 0] -= float(highest[column])
             shifts[name] = round(float(highest[column]), 3)
-    return Rest(data, len(rows), ALARMS, shifts)
+            logits[:, column] -= highest[column]
+    ordinary = 1 / (1 + np.exp(-np.median(logits, 0)))
+    return Rest(data, len(rows), ALARMS, shifts, dict(zip(net.config.names, ordinary.round(5).tolist(), strict=True)))
 
 
 @torch.no_grad()
