@@ -111,6 +111,15 @@ class Analyzer:
         return self._runner.name
 
     @property
+    def smoothing(self) -> float:
+        """How fast the smoothing lets changes through, 1 as it was set up; may be changed while running."""
+        return self._smoother.pace
+
+    @smoothing.setter
+    def smoothing(self, pace: float) -> None:
+        self._smoother.pace = pace
+
+    @property
     def weights(self) -> Weights:
         """The AU weights in use."""
         return self._weights

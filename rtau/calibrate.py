@@ -251,11 +251,11 @@ class Calibrator:
             return
         # Somebody may have passed by: who was seen longest counts.
         longest = max(self._watched.values(), key=len, default=Resting(self._weights))
-        self._watched = None
         try:
             self.use(longest.profile())
         except RestError as error:
             self.problem = str(error)
+        self._watched = None
 
 
 def _largest(scores: Scores) -> int:

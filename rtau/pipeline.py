@@ -75,6 +75,8 @@ class Run:
         sinks: opened before the first frame and closed at the end, whatever happens.
         watch: told of every frame and its scores after the sinks (progress bars, summaries).
 
+    While `paused` is True a camera's frames are passed over: nothing is analysed or written.
+
     `run()` returns when the source ends, `stop()` was called, a sink asks for it (a closed
     window) or Ctrl-C is pressed; `outcome` then says how it went, also after an error.
     """
@@ -83,6 +85,7 @@ class Run:
                  watch: Callable[[Frame, Scores], None] | None = None) -> None:
         self._source, self._analyzer, self._sinks, self._watch = source, analyzer, sinks, watch
         self._stopped = threading.Event()
+        self.paused = False
         self._frames = self._rows = self._with_face = 0
         self._ids: set[int] = set()
         self._seconds = 0.0
@@ -138,7 +141,11 @@ class Run:
 
     def _one_by_one(self) -> Iterator[tuple[Frame, Scores]]:
         for frame in self._source:
-            yield frame, self._analyzer(frame)
+            if not self.paused:
+                yield frame, self._analyzer(frame)
+            elif self._stopped.is_set():
+                self._interrupted = True
+                return
 
     def _side_by_side(self, stack: ExitStack) -> Iterator[tuple[Frame, Scores]]:
         analyzer = self._analyzer

@@ -54,6 +54,8 @@ class Smoother:
         self.method = method
         cutoff = np.where(np.isin(aus, _FAST_AUS), 4 * min_cutoff, min_cutoff)
         self._cutoff = np.tile(cutoff, 2)
+        #: Multiplies the cutoffs: above 1 there is less smoothing. May be changed while running.
+        self.pace = 1.0
         self._beta = beta
         self._states: dict[int, _State] = {}
 
@@ -94,7 +96,7 @@ class Smoother:
         known = ~np.isnan(raw) & ~np.isnan(state.value)
         speed_now = np.where(known, (raw - state.value) / dt, 0.0)
         speed = state.speed + _alpha(1.0, dt) * (speed_now - state.speed)
-        cutoff = self._cutoff + self._beta * np.abs(speed)
+        cutoff = self.pace * (self._cutoff + self._beta * np.abs(speed))
         value = np.where(known, state.value + _alpha(cutoff, dt) * (raw - state.value),
                          np.where(np.isnan(raw), state.value, raw))
         chance = np.nan_to_num(value[:count])

@@ -12,7 +12,8 @@ from rich.console import Console
 
 from rtau.au import AUS, BY_NUMBER
 from rtau.sinks import TerminalSink, strongest_table
-from rtau.sinks.terminal import dashboard, plain_line
+from rtau.sinks.dashboard import Extras, dashboard
+from rtau.sinks.terminal import plain_line
 from rtau.summary import Summary
 from rtau.types import Faces, Frame, Scores, Status
 
@@ -39,7 +40,7 @@ def make_scores(n: int, *, seed: int = 0) -> Scores:
 @pytest.mark.parametrize(("width", "height", "faces"),
                          list(itertools.product((1, 20, 60, 100, 200), (1, 2, 3, 12, 24, 50), (0, 1, 2, 9))))
 def test_display_fits_any_terminal(width: int, height: int, faces: int) -> None:
-    text = dashboard(FRAME, make_scores(faces), STATUS, width=width, height=height, elapsed=75.4)
+    text = dashboard(FRAME, make_scores(faces), STATUS, width=width, height=height, extras=Extras(75.4))
     lines = text.plain.split("\n")
     assert len(lines) <= height
     if width >= 20:
@@ -52,7 +53,7 @@ def test_display_fits_any_terminal(width: int, height: int, faces: int) -> None:
 @pytest.mark.parametrize("width", [60, 100, 200])
 def test_one_face_shows_everything(width: int) -> None:
     console = Console(record=True, file=io.StringIO(), width=width, height=24, force_terminal=True)
-    console.print(dashboard(FRAME, make_scores(1), STATUS, width=width, height=24, elapsed=75.4))
+    console.print(dashboard(FRAME, make_scores(1), STATUS, width=width, height=24, extras=Extras(75.4)))
     shown = console.export_text()
     for au in AUS:
         assert BY_NUMBER[au].code in shown and BY_NUMBER[au].name in shown
@@ -85,7 +86,7 @@ def test_little_room_keeps_large_faces_and_strong_aus() -> None:
 
 def test_ascii_only() -> None:
     status = Status(24.8, 300, 3, None, "torch/cpu", "/videos/" + "x" * 90)
-    assert dashboard(FRAME, make_scores(5), status, width=100, height=24, ascii_only=True).plain.isascii()
+    assert dashboard(FRAME, make_scores(5), status, width=100, height=24, extras=Extras(ascii_only=True)).plain.isascii()
 
 
 def test_no_face() -> None:
