@@ -24,8 +24,13 @@ from .types import Frame, Scores
 
 #: Format of the file.
 _VERSION = 1
-#: Most that is taken off the log-odds of an AU, and most that is added where a face shows less than others do.
-_MOST_OFF, _MOST_ADDED = 4.0, 1.0
+#: Most by which a resting face's log-odds of an AU lie above those of an ordinary one, and below them, to be believed.
+_ABOVE, _BELOW = 4.0, 1.0
+#: This share of it is taken off: a habit fills a part of the scale, and what is left of it says less.
+_SHARE = 0.7
+#: Added in turn: once a face is known at rest, the same evidence is worth more. Share and addition were chosen on
+#: renders of people who validate, with one neutral photograph of each as the resting face.
+_SURER = 0.4
 #: A resting face is told from so many frames at least, over so many seconds.
 _LEAST_FRAMES, _LEAST_SECONDS = 15, 1.0
 #: A frame whose chance of any AU lies this far from the median shows a movement, such as a blink or a word.
@@ -205,11 +210,12 @@ class Calibrator:
         presence = dict(zip(profile.aus, profile.presence, strict=True))
         intensity = dict(zip(profile.aus, profile.intensity, strict=True))
         rest = np.array([presence.get(au, math.nan) for au in self._aus])
-        off = (log_odds(rest) - self._ordinary).clip(-_MOST_ADDED, _MOST_OFF)
+        off = _SHARE * (log_odds(rest) - self._ordinary).clip(-_BELOW, _ABOVE) - _SURER
         # Shut lids are no habit of a face.
         known = np.isfinite(off) & (np.array(self._aus) != CLOSED)
         self._off = np.where(known, off, 0.0)
-        self._excess = np.where(known & (off > 0), np.nan_to_num([intensity.get(au, 0.0) for au in self._aus]), 0.0)
+        told = np.nan_to_num([intensity.get(au, 0.0) for au in self._aus])
+        self._excess = np.where(known & (off > 0), told, 0.0)
         self.profile, self._face = profile, None
 
     def forget(self) -> None:

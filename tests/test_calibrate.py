@@ -103,15 +103,15 @@ def calibrated(profile_of=HABIT, **more):
 def test_a_habit_is_taken_off_and_movements_stay():
     calibrator = calibrated(ordinary={4: 0.03, 15: 0.05, 12: 0.01, 1: 0.02})
     rest = calibrator(frame(0), scores_of(HABIT))
-    assert np.allclose(rest.presence[0], [0.02, 0.03, 0.01, 0.05, 0.05], atol=2e-3)
-    assert not rest.present.any() and (rest.intensity[0, [1, 3]] == 0).all()
+    assert (rest.presence[0] < [0.04, 0.2, 0.03, 0.25, 0.06]).all() and not rest.present.any()
+    assert (rest.intensity[0, [1, 3]] == 0).all()
     assert rest.raw.present[0].tolist() == [False, True, False, True, False] and rest.raw.raw is None
     smile = calibrator(frame(0.04), scores_of([0.02, 0.6, 0.95, 0.7, 0.05]))
     assert smile.present[0].tolist() == [False, False, True, False, False] and smile.presence[0, 2] > 0.94
     # The more is there, the more is told, up to all of it.
     steps = [calibrator(frame(0), scores_of([0, 0, 0, p, 0])) for p in np.linspace(0, 1, 21)]
     told = [(s.presence[0, 3], s.intensity[0, 3]) for s in steps]
-    assert told == sorted(told) and told[-1][1] == 5 and told[-1][0] > 0.8
+    assert told == sorted(told) and told[-1][1] == 5 and told[-1][0] > 0.9
 
 
 def test_closed_eyes_are_no_habit():
@@ -206,7 +206,7 @@ def test_a_profile_is_used(profile, sample, tmp_path):
         raw = [plain(f).presence[0, plain.aus.index(12)] for f, _ in zip(source, range(10), strict=False)]
     rows = rows_of(tmp_path / "a.csv")
     assert np.allclose([float(row["AU12_p_raw"]) for row in rows[:10]], raw, atol=1e-4), "raw values stay as they are"
-    assert float(rows[5]["AU12_p"]) < min(raw) - 0.05
+    assert float(rows[5]["AU12_p"]) < min(raw) - 0.01
     meta = json.loads((tmp_path / "a.csv.meta.json").read_text())
     assert meta["calibration"]["frames"] == Profile.load(profile).frames and meta["baseline"] == "off"
 
@@ -215,7 +215,7 @@ def test_the_first_seconds_may_be_the_rest(sample, tmp_path):
     code, said = rtau("process", sample, "--calibrate", 2, "--out", tmp_path / "a.csv")
     assert code == 0 and "not calibrated" not in said
     rows = rows_of(tmp_path / "a.csv")
-    assert float(rows[20]["AU12_p"]) > 0.9 > float(rows[-1]["AU12_p"])
+    assert float(rows[20]["AU12_p"]) > 0.99 > 0.98 > float(rows[-1]["AU12_p"])
     code, said = rtau("process", sample, "--calibrate", 1, "--every", 8, "--out", tmp_path / "b.csv")
     assert code == 0 and "not calibrated: the face was seen well in" in said
 
