@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from rtau_train.commands.train import train
 
 from . import __version__
 from .errors import RtauError
+from .report.command import report
 
 #: Exit codes: all well; some inputs failed or were damaged; the user must change something.
 OK, SOME_FAILED, USAGE = 0, 1, 2
@@ -37,6 +39,13 @@ class _Group(click.Group):
         except KeyboardInterrupt:
             click.echo("rtau: stopped", err=True)
             ctx.exit(_INTERRUPTED)
+
+
+def _stream_option(command):
+    """Where to send results as they come."""
+    return click.option("--stream", "streams", multiple=True, metavar="URL",
+                        help="Send each frame's results to ws://:8765, osc://host:9000, udp://host:9001, lsl:NAME, "
+                             "jsonl:- or jsonl:FILE; may be repeated.")(command)
 
 
 def _analysis_options(command):
@@ -96,13 +105,16 @@ def main() -> None:
               help="The CSV; with several inputs a folder. By default named after the input.")
 @click.option("--overlay", type=click.Path(path_type=Path), metavar="FILE",
               help="Also write a video (or picture) with faces and bars drawn; with several inputs a folder.")
+@click.option("--report", is_flag=True, help="Also write a page about each table beside it: aus.report.html.")
 @click.option("--start", type=float, metavar="S", help="Begin at this second of a video.")
 @click.option("--end", type=float, metavar="S", help="Stop before this second of a video.")
 @click.option("--every", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Each N-th frame only.")
 @click.option("--no-progress", is_flag=True, help="Show no progress bar.")
+@_stream_option
 @_analysis_options
-def process(inputs: tuple[str, ...], out: Path | None, overlay: Path | None, start: float | None, end: float | None,
-            every: int, no_progress: bool, column_text: str, overwrite: bool, verbose: bool, **analysis: Any) -> None:
+def process(inputs: tuple[str, ...], out: Path | None, overlay: Path | None, report: bool, start: float | None,
+            end: float | None, every: int, no_progress: bool, streams: tuple[str, ...], column_text: str, overwrite: bool,
+            verbose: bool, **analysis: Any) -> None:
     """Analyse videos, pictures, folders of them, or globs.
 
     One row per face and frame, one row with success 0 for a frame without a face. Exit code 0:
@@ -112,17 +124,22 @@ def process(inputs: tuple[str, ...], out: Path | None, overlay: Path | None, sta
     rtau process video.mp4 --out aus.csv --overlay seen.mp4
     rtau process photos/ --out photos.csv
     rtau process a.mp4 b.mp4 'more/*.mov' --out results/
+    rtau process video.mp4 --stream jsonl:- | jq .faces
     """
     _prepare_process(verbose)
     from .process import Options, find_inputs, plan
-    from .sinks import check_columns
+    from .sinks import check_columns, meta_path
     from .source import check_range
+    from .streams import check_files, parse_addresses
 
     check_range(start, end, every)
+    addresses = parse_addresses(streams)
     options = Options(start, end, every, check_columns(_words(column_text)), overwrite)
     found, failed = find_inputs(inputs)
-    jobs = plan(found, out, overlay, overwrite=overwrite)
-    raise SystemExit(_run_jobs(jobs, failed, options, analysis, progress=not no_progress))
+    jobs = plan(found, out, overlay, overwrite=overwrite, report=report)
+    check_files(addresses, [path for job in jobs for path in (*job.paths, job.out, meta_path(job.out), job.overlay)
+                            if path is not None])
+    raise SystemExit(_run_jobs(jobs, failed, options, analysis, progress=not no_progress, addresses=addresses))
 
 
 @main.command()
@@ -153,24 +170,33 @@ def demo(out: Path) -> None:
 @click.option("--record", type=click.Path(path_type=Path), metavar="MP4", help="Also write the overlay video.")
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), metavar="S", help="Stop after this time.")
 @click.option("--no-terminal", is_flag=True, help="Show nothing in the terminal until the end.")
+@click.option("--plain", is_flag=True, help="A plain line a second in place of the display.")
+@click.option("--web", is_flag=False, flag_value="", metavar="[PORT]",
+              help="Show bars and timelines on a page for a browser of this machine.  [default: port 8766]")
+@_stream_option
 @_analysis_options
 def live(what: str, window: bool, out: Path | None, record: Path | None, seconds: float | None, no_terminal: bool,
-         column_text: str, overwrite: bool, verbose: bool, **analysis: Any) -> None:
-    """Show Action Units of a camera as they happen; Ctrl-C ends it.
+         plain: bool, web: str | None, streams: tuple[str, ...], column_text: str, overwrite: bool, verbose: bool,
+         **analysis: Any) -> None:
+    """Show Action Units of a camera as they happen; q or Ctrl-C ends it, ? lists the other keys.
 
-    The newest frame always wins; those it replaces are counted as drops.
+    The newest frame always wins; those it replaces are counted as drops. While it is paused nothing is written.
 
     \b
     rtau live --camera 0
     rtau live --camera rtsp://192.168.0.9/stream --out aus.csv --record seen.mp4
     rtau live --camera video.mp4 --window
+    rtau live --camera 0 --web --stream osc://127.0.0.1:9000
     """
     _prepare_process(verbose)
-    from .watch import LiveOptions, watch_live
     from .sinks import check_columns
+    from .streams import parse_addresses
+    from .watch import LiveOptions, watch_live
 
+    addresses = parse_addresses([*streams, *([] if web is None else [f"web://:{web}"])])
     options = LiveOptions(window=window, out=out, record=record, seconds=seconds, terminal=not no_terminal,
-                          columns=check_columns(_words(column_text)), overwrite=overwrite)
+                          plain=plain, columns=check_columns(_words(column_text)), overwrite=overwrite,
+                          streams=tuple(addresses))
     raise SystemExit(watch_live(what, _open_analyzer(**analysis), options))
 
 
@@ -297,6 +323,7 @@ data.add_command(align)
 main.add_command(data)
 main.add_command(evaluate)
 main.add_command(export)
+main.add_command(report)
 main.add_command(train)
 
 
@@ -327,23 +354,31 @@ def _open_analyzer(aus_text: str = "all", rest_seconds: float | None = None, **o
     return analyzer
 
 
-def _run_jobs(jobs: list, failed: list[str], options, analysis: dict[str, Any], *, progress: bool) -> int:
+def _run_jobs(jobs: list, failed: list[str], options, analysis: dict[str, Any], *, progress: bool,
+              addresses: Sequence = ()) -> int:
     from rich.console import Console
 
     from .process import process as run_job
     from .progress import JobProgress
     from .sinks import strongest_table
+    from .streams import open_streams
 
-    console = Console()
+    # Standard output belongs to a stream alone where one writes there.
+    aside = any(address.takes_stdout for address in addresses)
+    console = Console(stderr=aside)
     for line in failed:
         click.echo(f"rtau: {line}", err=True)
     results = []
-    with JobProgress(len(jobs), shown=progress) as bar:
+    aus = _open_analyzer(**analysis).aus if addresses else ()
+    with (open_streams(addresses, aus, live=False, overwrite=options.overwrite) as streams,
+          JobProgress(len(jobs), shown=progress) as bar):
+        for stream in streams:
+            click.echo(f"rtau: {stream.invitation}", err=True)
         for job in jobs:
             # A still is looked at once, so it is searched for small faces too.
             widths = {"detect_width": (320, 640)} if job.pictures else {}
             analyzer = _open_analyzer(**analysis, **widths)
-            result = run_job(job, analyzer, options, watch=bar.advance,
+            result = run_job(job, analyzer, options, streams=streams, watch=bar.advance,
                              begin=lambda source, job=job: bar.begin(job.name, source))
             results.append(result)
             if analyzer.calibrator.problem:
@@ -357,8 +392,11 @@ def _run_jobs(jobs: list, failed: list[str], options, analysis: dict[str, Any], 
             o = result.outcome
             faces = f"{o.faces} face{'s' * (o.faces != 1)}"
             overlay = f", overlay {result.job.overlay}" if result.job.overlay else ""
+            overlay += f", report {result.job.report}" if result.job.report else ""
             click.echo(f"{result.job.name}: {o.frames} frames, {faces}, {o.rows} rows in {result.job.out}{overlay} "
-                       f"({o.fps:.0f} frames/s)")
+                       f"({o.fps:.0f} frames/s)", err=aside)
+    for stream in streams:
+        click.echo(f"{stream.url}: {stream.account}", err=aside)
     if len(results) == 1 and results[0].outcome is not None and results[0].outcome.with_face:
         console.print(strongest_table(results[0].summary))
     if any(r.outcome is not None and r.outcome.interrupted for r in results):

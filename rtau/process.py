@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from . import __version__
@@ -13,6 +13,7 @@ from .errors import InputError, OutputError, RtauError, UsageError
 from .pipeline import Outcome, Run
 from .sinks import CsvSink, Sink, meta_path, open_overlay, write_meta
 from .source import Input, Source, list_inputs
+from .streams import Lent, StreamSink
 from .summary import Summary
 from .types import Frame, Scores
 
@@ -46,12 +47,14 @@ class Job:
         pictures: whether they are pictures.
         out: the CSV.
         overlay: the annotated video, or for pictures the file (one) or folder (several); None for none.
+        report: the page about the table; None for none.
     """
 
     paths: tuple[Path, ...]
     pictures: bool
     out: Path
     overlay: Path | None = None
+    report: Path | None = None
 
     @property
     def name(self) -> str:
@@ -97,12 +100,13 @@ def find_inputs(patterns: Sequence[str]) -> tuple[list[Input], list[str]]:
     return list(found.values()), failed
 
 
-def plan(inputs: Sequence[Input], out: Path | None, overlay: Path | None = None, *, overwrite: bool = False
-         ) -> list[Job]:
+def plan(inputs: Sequence[Input], out: Path | None, overlay: Path | None = None, *, overwrite: bool = False,
+         report: bool = False) -> list[Job]:
     """Decide what is written where.
 
     One video, or pictures alone, make the file `out`. Anything more makes a folder `out` with one
-    CSV per video and one for all pictures; `overlay` is then a folder too.
+    CSV per video and one for all pictures; `overlay` is then a folder too. With `report` a page about each table
+    is written beside it.
 
     Raises:
         UsageError: an output would replace an input, or a file is asked for where a folder is needed.
@@ -134,15 +138,20 @@ def plan(inputs: Sequence[Input], out: Path | None, overlay: Path | None = None,
             if overlay is not None:
                 drawn = overlay / "pictures" if still else overlay / f"{stem}.mp4"
             jobs.append(Job(paths, still, folder / f"{stem}.csv", drawn))
+    if report:
+        from .report import report_path
+
+        jobs = [replace(job, report=report_path(job.out)) for job in jobs]
     _check_outputs(jobs, overwrite)
     return jobs
 
 
 def process(job: Job, analyzer: Analyzer, options: Options, *,
             open_job: Callable[[Job, Options], Source] | None = None,
+            streams: Sequence[StreamSink] = (),
             watch: Callable[[Frame, Scores], None] | None = None,
             begin: Callable[[Source], None] | None = None) -> Result:
-    """Do one job: write its table, its overlay and the facts beside the table.
+    """Do one job: write its table, its overlay, the facts beside the table, and the page about it.
 
     Nothing is raised for what a file holds: the result's `error` says it.
 
@@ -151,11 +160,12 @@ def process(job: Job, analyzer: Analyzer, options: Options, *,
         analyzer: used for this job alone; faces and smoothing belong to one input.
         options: how.
         open_job: opens the job's source; by default `open_job_source`.
+        streams: where to send each frame's results too; opened by the caller and left open, for the next job.
         watch: told of each frame and its scores.
         begin: told of the source once it is open.
 
     Raises:
-        OutputError: the table or the overlay can't be written; rows already written stay.
+        OutputError: the table, the overlay or the page can't be written; rows already written stay.
     """
     result = Result(job)
     run: Run | None = None
@@ -169,7 +179,7 @@ def process(job: Job, analyzer: Analyzer, options: Options, *,
             if watch is not None:
                 watch(frame, scores)
 
-        run = Run(source, analyzer, _sinks(job, analyzer, options), seen)
+        run = Run(source, analyzer, [*_sinks(job, analyzer, options), *map(Lent, streams)], seen)
         run.run()
         result.error = source.damage
         if not result.error and run.outcome.frames == 0:
@@ -181,6 +191,13 @@ def process(job: Job, analyzer: Analyzer, options: Options, *,
             result.outcome = run.outcome
             if job.out.exists():
                 write_meta(job.out, _facts(job, analyzer, options, source, result))
+    if job.report is not None and result.outcome is not None and result.outcome.rows:
+        from .report import write_report
+
+        try:
+            write_report(job.out, job.report, overwrite=options.overwrite)
+        except InputError as error:
+            result.error = result.error or f"no report: {error}"
     return result
 
 
@@ -233,12 +250,13 @@ def _free(path: Path, taken: set[str]) -> str:
 def _check_outputs(jobs: Sequence[Job], overwrite: bool) -> None:
     inputs = {path.resolve() for job in jobs for path in job.paths}
     for job in jobs:
-        outputs = [job.out, meta_path(job.out), *([job.overlay] if job.overlay else [])]
+        outputs = [job.out, meta_path(job.out), *filter(None, (job.overlay, job.report))]
         for path in outputs:
             if path.resolve() in inputs:
                 raise UsageError(f"{path} is an input and would be written over: give another --out or --overlay")
         if job.overlay is not None and job.overlay.resolve() == job.out.resolve():
             raise UsageError(f"--out and --overlay are the same file {job.out}: give two names")
-        for path in (job.out, *([job.overlay] if job.overlay and not job.overlay.is_dir() else [])):
+        for path in (job.out, *([job.overlay] if job.overlay and not job.overlay.is_dir() else []),
+                     *([job.report] if job.report else [])):
             if path.exists() and not overwrite:
                 raise OutputError(f"{path} exists: choose another name, or add --overwrite to replace it")

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 #: Name to import -> distribution, where they differ.
 DISTRIBUTIONS = {"cv2": "opencv-python", "skimage": "scikit-image", "torch_tensorrt": "torch-tensorrt",
-                 "face_alignment": "face-alignment"}
+                 "face_alignment": "face-alignment", "pythonosc": "python-osc"}
 
 
 @pytest.fixture(scope="module")
