@@ -12,7 +12,7 @@ import warnings
 
 import numpy as np
 
-from ..errors import UsageError
+from ..errors import RtauError, UsageError
 from ..store import Weights
 from . import ANY_SIZE
 from .prepared import keep, kept_file, say_preparing

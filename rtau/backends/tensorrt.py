@@ -16,7 +16,6 @@ from typing import Protocol
 
 import numpy as np
 
-from ..errors import RtauError
 from ..store import Weights
 from . import ANY_SIZE, Runner
 from .prepared import keep, kept_file
