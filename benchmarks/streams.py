@@ -118,7 +118,8 @@ def make_scores(n: int, seed: int) -> Scores:
     presence = rng.uniform(0, 1, (n, len(AUS))).astype(np.float32)
     faces = Faces(np.tile(np.float32([10, 20, 110, 140]), (n, 1)), np.ones(n, np.float32), np.arange(n),
                   np.zeros((n, 68, 2), np.float32), np.zeros((n, 3), np.float32))
-    return Scores(AUS, faces, presence, 5 * presence, presence > 0.5, np.ones_like(presence, bool), np.ones(n, np.float32))
+    return Scores(AUS, faces, presence, 5 * presence, presence > 0.5, np.ones_like(presence, bool),
+                  np.ones(n, np.float32))
 
 
 def play(sinks: list[Stamped], frames: int, faces: int) -> None:

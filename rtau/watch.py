@@ -63,7 +63,7 @@ def watch_live(what: str, analyzer: Analyzer, options: LiveOptions, console: Con
     # Standard output belongs to a stream alone where one writes there.
     console = console or Console(stderr=any(address.takes_stdout for address in options.streams))
     facts = meta_path(options.out) if options.out is not None else None
-    check_files(options.streams, [path for path in (Path(what), options.out, facts, options.record) if path is not None])
+    check_files(options.streams, filter(None, (Path(what), options.out, facts, options.record)))
     sinks: list[Sink] = []
     if options.window:
         sinks.append(WindowSink())

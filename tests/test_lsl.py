@@ -65,7 +65,8 @@ def test_the_description_labels_every_channel(lsl, name) -> None:
         inlet = open_inlet(lsl, name)
         info = inlet.info(20)
         inlet.close_stream()
-    assert info.type() == "AU" and info.nominal_srate() == lsl.IRREGULAR_RATE and info.channel_format() == lsl.cf_double64
+    assert info.type() == "AU" and info.nominal_srate() == lsl.IRREGULAR_RATE
+    assert info.channel_format() == lsl.cf_double64
     labels, units = info.get_channel_labels(), info.get_channel_units()
     assert labels == channel_names(AUS) and len(units) == info.channel_count() == 9 + 3 * len(AUS)
     assert dict(zip(labels, units, strict=True))["AU12_r"] == "intensity"
@@ -101,7 +102,8 @@ def test_one_face_is_followed_until_it_has_gone(lsl, name) -> None:
     # 4 is larger than 3 but comes later; when 3 has gone, the largest is 5.
     assert [sample["face_id"] for sample in samples] == [3, 3, 5, -1, 8]
     empty = samples[3]
-    assert empty["success"] == 0 and empty["confidence"] == 0 and np.isnan(empty["AU12_r"]) and np.isnan(empty["pose_Rx"])
+    assert empty["success"] == 0 and empty["confidence"] == 0
+    assert np.isnan(empty["AU12_r"]) and np.isnan(empty["pose_Rx"])
 
 
 def test_a_files_time_stamps_are_as_far_apart_as_its_frames(lsl, name) -> None:
@@ -128,12 +130,14 @@ def test_without_pylsl_one_line_says_what_to_install(monkeypatch, sample, tmp_pa
     monkeypatch.setitem(sys.modules, "pylsl", None)
     with pytest.raises(UsageError, match=r"pip install 'rtau\[lsl\]'"):
         open_stream("lsl:rtau", AUS)
-    result = CliRunner().invoke(main, ["process", str(sample), "--out", str(tmp_path / "o.csv"), "--stream", "lsl:rtau"])
+    words = ["process", str(sample), "--out", str(tmp_path / "o.csv"), "--stream", "lsl:rtau"]
+    result = CliRunner().invoke(main, words)
     assert result.exit_code == 2 and "rtau[lsl]" in result.stderr and len(result.stderr.splitlines()) == 1
 
 
 def test_pylsl_is_not_imported_before_it_is_asked_for(tmp_path: Path) -> None:
-    code = "import rtau.streams, rtau.watch, rtau.process, sys; print('pylsl' in sys.modules, 'websockets' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=120, check=False,
-                          env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])})
+    code = ("import rtau.streams, rtau.watch, rtau.process, sys;"
+            "print('pylsl' in sys.modules, 'websockets' in sys.modules)")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=120,
+                          check=False, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])})
     assert done.stdout.split() == ["False", "False"], done.stderr

@@ -87,8 +87,8 @@ def parse_address(text: str) -> Address:
     try:
         parts = urlsplit(f"{kind}:{rest}")
         host, port = parts.hostname or "", parts.port
-    except ValueError as error:
-        raise UsageError(f"the stream {text!r} has no valid host and port ({error}): write {kind}://host:port") from None
+    except ValueError:
+        raise UsageError(f"the stream {text!r} has no valid host and port: write {kind}://host:port") from None
     if parts.path.strip("/") or parts.username is not None or parts.fragment:
         raise UsageError(f"the stream {text!r} has more than host, port and options: write {kind}://host:port")
     if kind in ("ws", "web"):

@@ -7,7 +7,7 @@ One message per frame, also of a frame without a face. Whatever can't be told is
 | `rtau` | integer | version of this schema, `VERSION`: fields may be added to it, any other change raises it |
 | `frame` | integer | number of the frame in its source, from 0; dropped and skipped frames leave a gap |
 | `time` | number | seconds: the container's time stamp, or a camera's clock from its first frame |
-| `captured` | number or null | seconds since 1970 when a live source gave the frame; null for a file that is processed |
+| `captured` | number or null | seconds since 1970 when a live source gave the frame; null for a processed file |
 | `source` | string | what is analysed, for people |
 | `input` | string | name of the frame's file, as it was given; "" for a camera |
 | `size` | [integer, integer] | width and height of the picture, pixels |

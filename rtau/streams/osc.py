@@ -8,7 +8,7 @@ A bundle of one datagram says which faces there are, then one bundle per face sa
 | `/rtau/faces` | int, int ... | how many faces there are, then their ids, the largest face first |
 | `/rtau/status` | float, int, float | frames per second, live frames dropped, age of the result in seconds |
 | `/rtau/face/ID/AU12` | float, float, int | intensity 0..5, probability 0..1, present 1 or 0; one address per AU |
-| `/rtau/face/ID/pose` | float, float, float | pitch (down is positive), yaw (to image right), roll (clockwise), radians |
+| `/rtau/face/ID/pose` | float, float, float | pitch (down positive), yaw (to image right), roll (clockwise), radians |
 | `/rtau/face/ID/box` | float, float, float, float | x, y, width, height in pixels |
 | `/rtau/face/ID/confidence` | float | 0..1 that this is a face |
 | `/rtau/face/ID/quality` | float | 0..1, how good a picture of the face this is |
