@@ -25,9 +25,8 @@ import struct
 from functools import lru_cache
 from typing import Any
 
-from .mailbox import StreamSink
 from .message import Moment, build_message, by_size
-from .udp import Datagrams
+from .udp import DatagramSink
 
 #: In the place of what can't be told.
 UNKNOWN = -1.0
@@ -35,32 +34,13 @@ UNKNOWN = -1.0
 _INT = 0x7FFFFFFF
 
 
-class OscSink(StreamSink):
-    """Sends each frame as OSC bundles: one for the frame, one per face.
+class OscSink(DatagramSink):
+    """Sends each frame as OSC bundles, one for the frame, one per face; see `DatagramSink`."""
 
-    Args:
-        host, port: of the receiver.
-        shapes: add ARKit's blendshapes.
-        live: see `StreamSink`.
+    scheme = "osc"
 
-    Raises:
-        OutputError: on entering: there is no such host.
-    """
-
-    def __init__(self, host: str, port: int, *, shapes: bool = False, live: bool = True) -> None:
-        super().__init__(f"osc://{host}:{port}", live=live)
-        self._shapes = shapes
-        self._datagrams = Datagrams(host, port)
-
-    def _open(self) -> None:
-        self._datagrams.open()
-
-    def _send(self, moment: Moment) -> bool:
-        sent = [self._datagrams.send(data) for data in osc_bundles(moment, shapes=self._shapes)]
-        return all(sent)
-
-    def _close(self) -> None:
-        self._datagrams.close()
+    def _pack(self, moment: Moment) -> list[bytes]:
+        return osc_bundles(moment, shapes=self._shapes)
 
 
 def osc_bundles(moment: Moment, *, shapes: bool = False) -> list[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import socket
+from abc import abstractmethod
 
 from ..errors import OutputError
 from .mailbox import StreamSink
@@ -57,10 +58,8 @@ class Datagrams:
             self._socket.close()
 
 
-class UdpSink(StreamSink):
-    """Sends each frame's message as a datagram of JSON.
-
-    A message with more faces than a datagram can carry goes without the smallest; its `omitted` says how many.
+class DatagramSink(StreamSink):
+    """Sends each frame in datagrams; a subclass says what is in them.
 
     Args:
         host, port: of the receiver.
@@ -71,21 +70,41 @@ class UdpSink(StreamSink):
         OutputError: on entering: there is no such host.
     """
 
+    #: What addresses of this kind begin with.
+    scheme: str
+
     def __init__(self, host: str, port: int, *, shapes: bool = False, live: bool = True) -> None:
-        super().__init__(f"udp://{host}:{port}", live=live)
+        super().__init__(f"{self.scheme}://{host}:{port}", live=live)
         self._shapes = shapes
         self._datagrams = Datagrams(host, port)
+
+    @abstractmethod
+    def _pack(self, moment: Moment) -> list[bytes]:
+        """The datagrams of a frame."""
 
     def _open(self) -> None:
         self._datagrams.open()
 
     def _send(self, moment: Moment) -> bool:
+        sent = [self._datagrams.send(data) for data in self._pack(moment)]
+        return all(sent)
+
+    def _close(self) -> None:
+        self._datagrams.close()
+
+
+class UdpSink(DatagramSink):
+    """Sends each frame's message as a datagram of JSON; see `DatagramSink`.
+
+    A message with more faces than a datagram can carry goes without the smallest; its `omitted` says how many.
+    """
+
+    scheme = "udp"
+
+    def _pack(self, moment: Moment) -> list[bytes]:
         data = encode_message(moment, shapes=self._shapes)
         while len(data) > LARGEST and len(moment.scores):
             faces = len(moment.scores)
             moment = moment.largest(min(faces - 1, faces * LARGEST // len(data)))
             data = encode_message(moment, shapes=self._shapes)
-        return self._datagrams.send(data.encode("ascii"))
-
-    def _close(self) -> None:
-        self._datagrams.close()
+        return [data.encode("ascii")]

@@ -227,6 +227,19 @@ def test_a_landmark_network_is_exported(tmp_path, fixtures):
     assert code == 2 and "landmarks.safetensors is a network for landmarks, which reads no Action Units" in said
 
 
+def test_the_presence_of_a_face_may_be_lowered(tmp_path, run, fixtures):
+    landmarks = untrained(tmp_path / "run", LandmarkConfig(size=64, width=8, blocks=(1, 1, 1), pyramid=8))
+    crops = np.random.default_rng(0).integers(0, 255, (3, 64, 64, 3)).astype(np.uint8)
+    told = {}
+    for amount in (0.0, 2.0):
+        done = export(Order(landmarks, tmp_path / f"{amount}", crops=fixtures / "two_faces.jpg", lower_presence=amount))
+        told[amount] = open_backend(find_weights("landmarks", tmp_path / f"{amount}"), "torch")(crops)
+        assert done.entry.get("presence_lowered", 0.0) == amount
+    assert np.allclose(told[0.0][1] - told[2.0][1], 2, atol=1e-5)
+    assert all(np.array_equal(told[0.0][i], told[2.0][i]) for i in (0, 2))
+    assert "is for landmark networks" in one_line(run, "--out", tmp_path / "out", "--lower-presence", 1)
+
+
 # -- held against the checkpoint -------------------------------------------------------------
 
 

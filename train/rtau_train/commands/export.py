@@ -33,6 +33,8 @@ _FORMATS = ("safetensors", "onnx", "tensorrt")
 @click.option("--rest", type=_PATH, metavar="DATA",
               help="Aligned faces at rest, whose people don't test: presence is then lowered until no more than 1 % of "
                    "them are said to show an AU.")
+@click.option("--lower-presence", type=click.FloatRange(0, 10), default=0.0, metavar="X",
+              help="Of a landmark network: take X off the log-odds that there is a face.")
 @click.option("--uncalibrated", is_flag=True, help="Leave probabilities as trained; needs no data.")
 @click.option("--crops", type=_PATH, metavar="DATA",
               help="Faces on which each file is held against the checkpoint: aligned, rendered, pictures or a video; "

@@ -50,6 +50,7 @@ class Order:
         uncalibrated: leave probabilities as trained.
         crops: faces on which the files are checked, see `probe.open_probe`.
         overwrite: replace an earlier export of this name.
+        lower_presence: of a landmark network: what to take off the log-odds that there is a face.
     """
 
     run: Path
@@ -62,6 +63,7 @@ class Order:
     uncalibrated: bool = False
     crops: Path | None = None
     overwrite: bool = False
+    lower_presence: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -107,12 +109,18 @@ def export(order: Order, bars: Bars = lambda unit: contextlib.nullcontext()) -> 
     trained = open_trained(order.run)
     if unfit := next((name for name, form in chosen.items() if trained.kind not in form.tolerance), None):
         raise UsageError(f"a {trained.kind} can't be written as {unfit}: leave --format {unfit} out")
+    if order.lower_presence:
+        if not isinstance(trained.net, LandmarkNet):
+            raise UsageError("--lower-presence is for landmark networks: leave it out")
+        trained.net.presence.bias.data -= order.lower_presence
     suffixes = [form.suffix for form in FORMATS.values()]
     name = trained.kind if order.name is None else order.name
     with Shelf(order.out, name, suffixes, overwrite=order.overwrite) as shelf:
         net = trained.fold()
         calibration = _calibrate(order, trained, net, bars)
         entry = _describe(trained, net, calibration)
+        if order.lower_presence:
+            entry["presence_lowered"] = order.lower_presence
         probe = open_probe(order.crops, trained.kind, trained.size)
         drifts = {}
         for key, form in chosen.items():
