@@ -84,13 +84,22 @@ class Browser:
             raise ValueError(f"{method}: {answer['error']['message']}")
         return answer["result"]
 
-    def open(self, page: Path) -> None:
-        """Load a page from a file, and let it draw."""
+    def open(self, page: Path | str) -> None:
+        """Load a page from a file or an address, and let it draw."""
         loaded = self._loaded
-        self.ask("Page.navigate", url=page.absolute().as_uri())
+        self.ask("Page.navigate", url=page if isinstance(page, str) else page.absolute().as_uri())
         while self._loaded == loaded:
             self._next()
         self.value("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))")
+
+    def until(self, script: str, seconds: float = 60.0) -> Any:
+        """What an expression gives once that is true; until then it may fail."""
+        careful = f"(() => {{ try {{ return {script} }} catch {{ return null }} }})()"
+        end = time.monotonic() + seconds
+        while not (value := self.value(careful)):
+            assert time.monotonic() < end, script
+            time.sleep(0.02)
+        return value
 
     def value(self, script: str) -> Any:
         """What an expression gives in the page, once it is there if it is a promise."""

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 import threading
 import urllib.error
 import urllib.request
-from base64 import b64decode
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import HTTPServer, SimpleHTTPRequestHandler
 from itertools import count
 from pathlib import Path
 from typing import Self
 
-import numpy as np
+import cv2
 import pytest
+from browser import Browser, find_chromium
 from click.testing import CliRunner
 from streaming import ROOT, STATUS, Command, connect, make_frame, make_scores, wait_until
 
@@ -27,7 +27,6 @@ from rtau.streams import open_stream
 from rtau.streams.web import page_html
 from rtau.types import Scores
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -36,88 +35,15 @@ def fetch(url: str) -> tuple[dict, str]:
         return dict(answer.headers), answer.read().decode()
 
 
-class Browser:
-    """A headless Chromium with one page, driven by its debugging protocol.
-
-    Args:
-        home: folder for its profile.
-        url: of the page.
-    """
-
-    def __init__(self, home: Path, url: str) -> None:
-        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-                 "--disable-background-networking", "--disable-component-update", "--disable-sync",
-                 "--window-size=1280,800", "--remote-debugging-port=0", f"--user-data-dir={home}"]
-        self._child = subprocess.Popen([CHROMIUM, *flags, "about:blank"], stderr=subprocess.PIPE,
-                                       stdout=subprocess.DEVNULL)
-        self.complaints: list[str] = []
-        self._ids = count(1)
-        self._socket = None
-        try:
-            self._attach(url)
-        except BaseException:
-            self.__exit__()
-            raise
-
-    def _attach(self, url: str) -> None:
-        found = None
-        for line in self._child.stderr:
-            if found := re.search(rb"ws://([\d.:]+)/", line):
-                break
-        assert found, "Chromium did not start"
-        # Its further chatter is read, or the pipe would fill up.
-        threading.Thread(target=self._child.stderr.read, daemon=True).start()
-        home = f"http://{found[1].decode()}/json"
-        wait_until(lambda: any(one["type"] == "page" for one in json.loads(fetch(home)[1])))
-        page = next(one for one in json.loads(fetch(home)[1]) if one["type"] == "page")
-        self._socket = connect(page["webSocketDebuggerUrl"], max_size=None)
-        self._page = self._socket.__enter__()
-        for domain in ("Runtime", "Log", "Page"):
-            self.ask(f"{domain}.enable")
-        self.ask("Page.navigate", url=url)
-
-    def ask(self, method: str, **parameters: object) -> dict:
-        number = next(self._ids)
-        self._page.send(json.dumps({"id": number, "method": method, "params": parameters}))
-        while True:
-            message = json.loads(self._page.recv(timeout=60))
-            if message.get("id") == number:
-                assert "error" not in message, message
-                return message["result"]
-            if message.get("method") in ("Runtime.exceptionThrown", "Log.entryAdded", "Runtime.consoleAPICalled"):
-                self.complaints.append(json.dumps(message["params"])[:500])
-
-    def value(self, expression: str) -> object:
-        result = self.ask("Runtime.evaluate", expression=expression, returnByValue=True)
-        assert "exceptionDetails" not in result, result
-        return result["result"].get("value")
-
-    def until(self, expression: str) -> object:
-        """Its value, once it is true; meanwhile the page may not be there yet."""
-        found: list[object] = []
-        careful = f"(() => {{ try {{ return {expression} }} catch {{ return null }} }})()"
-        wait_until(lambda: (value := self.value(careful)) and not found.append(value), 60)
-        return found[0]
-
-    def screenshot(self) -> np.ndarray:
-        """uint8 [H, W, 3], BGR."""
-        import cv2
-
-        data = b64decode(self.ask("Page.captureScreenshot")["data"])
-        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        if self._socket is not None:
-            self._socket.__exit__(None, None, None)
-        self._child.kill()
-        self._child.wait()
-        self._child.stderr.close()
+@contextmanager
+def browsing(home: Path, url: str) -> Iterator[Browser]:
+    """A browser that shows a page."""
+    with Browser(home, 1280, 800) as browser:
+        browser.open(url)
+        yield browser
 
 
-browser_needed = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+browser_needed = pytest.mark.skipif(find_chromium() is None, reason="no Chromium is installed")
 
 
 @pytest.fixture
@@ -176,7 +102,7 @@ def test_a_stream_without_a_page_shows_none() -> None:
 
 @browser_needed
 def test_a_browser_shows_a_column_per_face(server, tmp_path: Path) -> None:
-    with Feed(server) as feed, Browser(tmp_path, server.url) as browser:
+    with Feed(server) as feed, browsing(tmp_path, server.url) as browser:
         browser.until("document.querySelectorAll('section').length === 2")
         assert browser.until("document.querySelector('#link').textContent === 'live'")
         headings = browser.value("[...document.querySelectorAll('h2')].map(e => e.textContent)")
@@ -199,7 +125,8 @@ def test_a_browser_shows_a_column_per_face(server, tmp_path: Path) -> None:
                  "alpha = [...pen.getImageData(plot.width - 4, 0, 1, plot.height).data].filter((_, i) => i % 4 === 3);"
                  "return alpha.filter(one => one > 128).length / plot.height; })()")
         wait_until(lambda: abs(browser.value(drawn) - 0.64) < 0.08)
-        assert browser.screenshot().std() > 5
+        browser.picture(tmp_path / "page.png")
+        assert cv2.imread(str(tmp_path / "page.png")).std() > 5
         feed.faces = 0
         browser.until("document.querySelectorAll('section').length === 0")
         assert browser.value("document.querySelector('#empty').textContent") == "No face."
@@ -207,7 +134,7 @@ def test_a_browser_shows_a_column_per_face(server, tmp_path: Path) -> None:
 
 @browser_needed
 def test_the_page_connects_again_when_the_stream_is_back(tmp_path: Path) -> None:
-    with open_stream("web://:0", AUS) as sink, Browser(tmp_path, sink.url) as browser:
+    with open_stream("web://:0", AUS) as sink, browsing(tmp_path, sink.url) as browser:
         browser.until("document.querySelector('#link').textContent === 'live'")
         port = sink.url.split(":")[2].strip("/")
         sink.__exit__(None, None, None)
@@ -224,7 +151,7 @@ def test_a_page_of_another_site_gets_nothing_unless_allowed(options: str, expect
         page = tmp_path / "other.html"
         page.write_text(f"<script>let got = ''; const socket = new WebSocket('{sink.url}');"
                         "socket.onopen = () => got = 'open'; socket.onclose = () => got += 'closed';</script>")
-        with Browser(tmp_path / "home", page.as_uri()) as browser:
+        with browsing(tmp_path / "home", page.as_uri()) as browser:
             assert browser.until("got") == expected
 
 
@@ -247,7 +174,7 @@ def test_a_bad_port_of_the_page_is_one_line() -> None:
 @pytest.mark.slow
 def test_the_command_shows_a_clip_in_the_browser(sample, tmp_path: Path) -> None:
     with Command("live", "--camera", sample, "--no-terminal", "--web", "0", folder=tmp_path) as command:
-        with Browser(tmp_path / "home", command.address("http")) as browser:
+        with browsing(tmp_path / "home", command.address("http")) as browser:
             browser.until("document.querySelectorAll('section').length === 1")
             assert browser.value("document.querySelector('#source').textContent") == "astronaut.mp4"
             assert browser.until("document.querySelector('[data-au=AU12]').className === 'au present'")
@@ -269,7 +196,7 @@ def test_the_javascript_client_of_the_documentation_works(tmp_path: Path) -> Non
         thread = threading.Thread(target=site.serve_forever)
         thread.start()
         try:
-            with Browser(tmp_path / "home", f"http://localhost:{site.server_port}/") as browser, Feed(sink, 1):
+            with browsing(tmp_path / "home", f"http://localhost:{site.server_port}/") as browser, Feed(sink, 1):
                 wait_until(lambda: browser.value("1") and browser.complaints, 60)
                 assert "s, face 0: AU12 3.2" in browser.complaints[0]
         finally:
