@@ -97,7 +97,7 @@ class Profile:
             profile = cls(tuple(int(au) for au in values["aus"]), **numbers, frames=int(values["frames"]),
                           weights=str(values["weights"]), made=str(values["made"]))
         except OSError as error:
-            raise InputError(f"can't read {path}: {error.strerror}") from None
+            raise InputError(f"can't read {path} ({error.strerror}): name a profile that rtau calibrate made") from None
         except (ValueError, KeyError, TypeError, AttributeError):
             raise InputError(f"{path} is no profile: make one with rtau calibrate") from None
         if not len(profile.aus) == len(profile.presence) == len(profile.intensity):

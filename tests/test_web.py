@@ -141,6 +141,7 @@ def test_the_page_connects_again_when_the_stream_is_back(tmp_path: Path) -> None
         browser.until("document.querySelector('#link').textContent.startsWith('not connected')")
         with open_stream(f"web://:{port}", AUS) as again, Feed(again, 1):
             browser.until("document.querySelectorAll('section').length === 1")
+            assert browser.value("document.querySelector('#link').textContent") == "live"
 
 
 @browser_needed

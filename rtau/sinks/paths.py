@@ -56,6 +56,18 @@ def claim_folder(folder: Path, names: Iterable[str], *, overwrite: bool = False)
         raise output_error(folder, error) from error
 
 
+def close_output(file: int, path: Path) -> None:
+    """Close a descriptor of `open_output`; some file systems say only now that a write has failed.
+
+    Raises:
+        OutputError: it did.
+    """
+    try:
+        os.close(file)
+    except OSError as error:
+        raise output_error(path, error) from error
+
+
 def open_output(path: Path, *, overwrite: bool = False) -> int:
     """Open `path` for writing and give its descriptor, unbuffered; a device or a pipe may stand there too.
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import UsageError
 from ..types import Frame, Scores, Status
-from .paths import open_output, output_error
+from .paths import close_output, open_output, output_error
 
 #: Groups of columns that are written when asked for, and what they hold.
 COLUMN_GROUPS: dict[str, str] = {
@@ -159,10 +159,7 @@ class CsvSink:
     def _close(self) -> None:
         file, self._file = self._file, None
         if file is not None:
-            try:
-                os.close(file)
-            except OSError as error:
-                raise output_error(self.path, error) from error
+            close_output(file, self.path)
 
 
 def _judged(scores: Scores) -> tuple[np.ndarray, np.ndarray]:

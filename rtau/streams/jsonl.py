@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from ..sinks.paths import open_output, output_error
+from ..sinks.paths import close_output, open_output, output_error
 from .mailbox import StreamSink
 from .message import Moment, encode_message
 
@@ -85,7 +85,4 @@ class JsonlSink(StreamSink):
     def _close(self) -> None:
         file, self._file = self._file, None
         if file is not None:
-            try:
-                os.close(file)
-            except OSError as error:
-                raise output_error(self.path, error) from error
+            close_output(file, self.path)
