@@ -15,6 +15,7 @@ PACKAGES = {
     "rtau": "rtau",
     "rtau.backends": "rtau/backends",
     "rtau.bench": "rtau/bench",
+    "rtau.commands": "rtau/commands",
     "rtau.report": "rtau/report",
     "rtau.samples": "rtau/samples",
     "rtau.sinks": "rtau/sinks",

@@ -32,7 +32,7 @@ from rtau.analyze import Analyzer
 from rtau.bench.clip import Clip
 from rtau.bench.machine import processor
 from rtau.bench.scenes import Again, play_file
-from rtau.cli import SAMPLE
+from rtau.commands.options import SAMPLE
 from rtau.cores import cores
 from rtau.errors import RtauError
 from rtau.source import open_source

@@ -1,4 +1,4 @@
-"""The command `rtau report`; what is heavy is imported when it runs."""
+"""The command `rtau report`."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def report(table: Path, out: Path | None, video: Path | None, with_video: bool, 
     import cv2
 
     from ..errors import UsageError
+    from ..report import read_table, report_path, write_events, write_report, write_summary
     from ..sinks.paths import exists_error
-    from . import read_table, report_path, write_events, write_report, write_summary
 
     cv2.setNumThreads(1)
     page = out if out is not None or csv_summary or csv_events else report_path(table)
