@@ -339,6 +339,7 @@ def build(weights: Weights) -> nn.Module:
     Raises:
         RtauError: the file does not fit the network that its manifest describes.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     from .finder import FinderConfig, FinderNet
@@ -349,7 +350,7 @@ def build(weights: Weights) -> nn.Module:
     net = kind(config.from_dict(weights.facts["config"]))
     try:
         net.load_state_dict(load_file(weights.check()))
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, SafetensorError) as error:
         raise RtauError(f"{weights.path} does not fit this version of rtau: {str(error).splitlines()[0]}") from None
     return net.eval()
 
