@@ -13,7 +13,8 @@ from .baseline import BASELINES, Baseline
 from .blink import BLINK, CLOSED, Blinks
 from .calibrate import Calibrator, Profile
 from .cores import threads_side_by_side
-from .crop import align
+from .crop import similarity
+from .cutter import Cutter, HostCutter, open_cutter
 from .detect import Detector, open_detector
 from .errors import UsageError
 from .landmarks import Landmarker, LandmarkReader, Marks
@@ -49,6 +50,8 @@ class Analyzer:
         detect_width: width, or several, at which a picture is searched (see `open_detector`); (320, 640)
             finds more small faces and suits stills.
         threads: CPU threads of the networks, the engine's choice when None.
+        cutter: where crops are cut out of the pictures, see `rtau.cutter.open_cutter`: "auto" is "device", in the
+            networks' memory, on a GPU, and "host", on the CPU, elsewhere.
 
     Raises:
         UsageError: a name that does not exist, an engine that can't be had, or AUs that the network does not read.
@@ -61,7 +64,8 @@ class Analyzer:
                  landmarks: str | Landmarker = "rtau", backend: str = "auto", device: str = "auto",
                  precision: str = "auto", smooth: str = "one-euro", profile: str | Path | Profile | None = None,
                  baseline: str = "off", max_faces: int = 16,
-                 detect_width: int | tuple[int, ...] | None = None, threads: int | None = None) -> None:
+                 detect_width: int | tuple[int, ...] | None = None, threads: int | None = None,
+                 cutter: str = "auto") -> None:
         self._weights = find_weights("au") if model is None else open_weights(model)
         self.aus = _choose(aus, self._weights)
         #: Those that the network reads: a blink is told by how long the eyes are closed.
@@ -79,6 +83,8 @@ class Analyzer:
         if profile is not None:
             self.calibrator.use(profile if isinstance(profile, Profile) else Profile.load(Path(profile)))
         self._baseline = Baseline(self._read_aus, self._weights.ordinary) if baseline == "auto" else None
+        self._cutter_name = cutter
+        self._cutter: Cutter = HostCutter()
         self._runner: Runner | None = None
         self._tracker: Tracker | None = None
 
@@ -93,14 +99,15 @@ class Analyzer:
             return self
         if side_by_side and self._engine["threads"] is None:
             self._engine["threads"] = threads_side_by_side()
+        cutter = open_cutter(self._cutter_name, self._engine["name"], self._engine["device"])
         runner = open_backend(self._weights, **self._engine)
         detector = self._detector
         if isinstance(detector, str):
             detector = open_detector(detector, model=self._detector_model, width=self._detect_width)
         self.detector_name = detector.name
-        tracker = Tracker(_Timed(detector, self.watch), _TimedMarks(self._open_landmarks(), self.watch),
+        tracker = Tracker(_Timed(detector, self.watch), _TimedMarks(self._open_landmarks(cutter), self.watch),
                           max_faces=self._max_faces, retry_every=0)  # found in the frame in which they appear
-        self._runner, self._tracker = runner, tracker
+        self._cutter, self._runner, self._tracker = cutter, runner, tracker
         return self
 
     @property
@@ -109,6 +116,12 @@ class Analyzer:
         self.prepare()
         assert self._runner is not None
         return self._runner.name
+
+    @property
+    def on_device(self) -> bool:
+        """Whether crops are cut where the networks run, which then do best on many at once."""
+        self.prepare()
+        return not isinstance(self._cutter, HostCutter)
 
     @property
     def smoothing(self) -> float:
@@ -147,26 +160,29 @@ class Analyzer:
         """The faces of the next frame."""
         self.prepare()
         assert self._tracker is not None
-        faces = self._tracker(frame)
         size = int(self._weights.facts["config"]["size"])
-        if not len(faces):
-            return Aligned(frame, faces, np.zeros((0, size, size, 3), np.uint8))
-        with self.watch("crop"):
-            return Aligned(frame, faces, align(frame.image, faces.landmarks, size))
+        with self._cutter.hold(frame.image):
+            faces = self._tracker(frame)
+            if not len(faces):
+                return Aligned(frame, faces, np.zeros((0, size, size, 3), np.uint8))
+            with self.watch("crop"):
+                return Aligned(frame, faces, self._cutter.later(frame.image, similarity(faces.landmarks, size), size))
 
     def read(self, several: Sequence[Aligned]) -> list[Scores]:
         """What the network says of the faces of some frames, before smoothing; all of them run through it at once."""
         self.prepare()
         assert self._runner is not None
         outputs: tuple[np.ndarray, ...] = ()
+        light = np.zeros((2, 0))
         if any(map(len, several)):
             with self.watch("action units"):
-                outputs = self._runner(np.concatenate([aligned.crops for aligned in several]))
+                crops = self._cutter.join([aligned.crops for aligned in several if len(aligned)])
+                outputs, light = self._runner(crops), self._cutter.luma(crops)
         scores, end = [], 0
         for aligned in several:
             begin, end = end, end + len(aligned)
-            scores.append(self._scores(aligned, *(output[begin:end] for output in outputs)) if len(aligned)
-                          else Scores.none(self._read_aus))
+            scores.append(self._scores(aligned, light[:, begin:end], *(output[begin:end] for output in outputs))
+                          if len(aligned) else Scores.none(self._read_aus))
         return scores
 
     def smooth(self, frame: Frame, scores: Scores) -> Scores:
@@ -180,15 +196,16 @@ class Analyzer:
                 scores = self._blinks(frame, scores)
             return scores if scores.aus == self.aus else scores.select(self.aus)
 
-    def _scores(self, aligned: Aligned, presence: np.ndarray, intensity: np.ndarray, *sight: np.ndarray) -> Scores:
-        quality, assessable = assess(aligned.frame, aligned.faces, aligned.crops, self._read_aus, *sight)
+    def _scores(self, aligned: Aligned, light: np.ndarray, presence: np.ndarray, intensity: np.ndarray,
+                *sight: np.ndarray) -> Scores:
+        quality, assessable = assess(aligned.frame, aligned.faces, light, self._read_aus, *sight)
         columns = [self._weights.columns[au] for au in self._read_aus]
         presence = np.where(assessable, presence[:, columns], np.nan).astype(np.float32)
         intensity = np.where(assessable, np.clip(intensity[:, columns], 0, 5), np.nan).astype(np.float32)
         return Scores(self._read_aus, aligned.faces, presence, intensity, np.nan_to_num(presence) >= ON, assessable,
                       quality)
 
-    def _open_landmarks(self) -> Landmarker:
+    def _open_landmarks(self, cutter: Cutter) -> Landmarker:
         if not isinstance(self._landmarks, str):
             return self._landmarks
         if self._landmarks == "fan":
@@ -197,7 +214,7 @@ class Analyzer:
         if self._landmarks != "rtau":
             raise UsageError(f"unknown landmarks {self._landmarks!r}: choose from rtau, fan")
         weights = find_weights("landmarks")
-        return LandmarkReader(weights, open_backend(weights, **self._engine))
+        return LandmarkReader(weights, open_backend(weights, **self._engine), cutter)
 
 
 def _choose(wanted: tuple[int, ...] | None, weights: Weights) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ nose), so that a smile moves the mouth within the crop instead of moving the cro
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -66,31 +67,67 @@ def warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     Raises:
         ValueError: the transform is not finite (OpenCV would mirror its way from there for minutes).
     """
-    if not np.isfinite(matrix).all():
-        raise ValueError("the crop's transform is not finite: are the points?")
-    scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+    scale = checked_scale(matrix)
     if 0 < scale < 0.5:
         image, matrix = _shrink(image, matrix, size, scale)
     return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
 
 
+def checked_scale(matrix: np.ndarray) -> float:
+    """Crop pixels for one of the picture's, of a similarity [2, 3]; below a half the picture is averaged down first.
+
+    Raises:
+        ValueError: it is not finite.
+    """
+    if not np.isfinite(matrix).all():
+        raise ValueError("the crop's transform is not finite: are the points?")
+    return float(np.hypot(matrix[0, 0], matrix[1, 0]))
+
+
 def _shrink(image: np.ndarray, matrix: np.ndarray, size: int, scale: float) -> tuple[np.ndarray, np.ndarray]:
     """The part of the picture that the crop shows, averaged down by a whole factor."""
+    blocks, adjusted = shrinking(image.shape[:2], matrix, size, scale)
+    # A mean over whole blocks of pixels, which takes OpenCV a third of the time that other scales take.
+    part = image[blocks.y:blocks.y + blocks.rows * blocks.high, blocks.x:blocks.x + blocks.columns * blocks.wide]
+    return cv2.resize(part, (blocks.columns, blocks.rows), interpolation=cv2.INTER_AREA), adjusted
+
+
+class Blocks(NamedTuple):
+    """Blocks of pixels that are averaged, each to one: where the first begins, how many, and how large they are."""
+
+    x: int
+    y: int
+    columns: int
+    rows: int
+    wide: int
+    high: int
+
+
+def shrinking(shape: tuple[int, ...], matrix: np.ndarray, size: int, scale: float) -> tuple[Blocks, np.ndarray]:
+    """How a crop much smaller than what it shows is made.
+
+    Args:
+        shape: height and width of the picture.
+        matrix: [2, 3], from the picture's pixels to the crop's.
+        size: side of the crop in pixels.
+        scale: of the matrix.
+
+    Returns:
+        The blocks to average, and the transform [2, 3] from the small picture of their means to the crop.
+    """
     factor = max(int(round(1 / scale)), 2)
     inverse = cv2.invertAffineTransform(matrix)
     corners = np.array([[-1, -1], [size, -1], [-1, size], [size, size]], np.float64) @ inverse[:, :2].T + inverse[:, 2]
     margin = 2 * factor
     (x0, x1), (y0, y1) = (_span(low - margin, high + margin, length, factor) for low, high, length in
-                          zip(corners.min(0), corners.max(0), image.shape[1::-1], strict=True))
+                          zip(corners.min(0), corners.max(0), shape[1::-1], strict=True))
     fx, fy = min(factor, x1 - x0), min(factor, y1 - y0)
-    # A mean over whole blocks of pixels, which takes OpenCV a third of the time that other scales take.
-    small = cv2.resize(image[y0:y1, x0:x1], ((x1 - x0) // fx, (y1 - y0) // fy), interpolation=cv2.INTER_AREA)
     # Small pixel centres lie at part coordinates (i + 0.5) * f - 0.5.
     adjusted = matrix.copy()
     adjusted[:, 0], adjusted[:, 1] = matrix[:, 0] * fx, matrix[:, 1] * fy
     shift = np.array([x0 + (fx - 1) / 2, y0 + (fy - 1) / 2])
     adjusted[:, 2] = matrix[:, :2] @ shift + matrix[:, 2]
-    return small, adjusted
+    return Blocks(x0, y0, (x1 - x0) // fx, (y1 - y0) // fy, fx, fy), adjusted
 
 
 def _span(low: float, high: float, length: int, factor: int) -> tuple[int, int]:

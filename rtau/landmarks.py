@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from .backends import Runner
-from .crop import apply, invert, region_matrix, warp
+from .crop import apply, invert, region_matrix
 from .store import Weights
+
+if TYPE_CHECKING:
+    from .cutter import Cutter
 
 #: The square of the network's crop, as a multiple of the larger side of the points' box.
 REGION_SCALE = 1.35
@@ -89,22 +92,23 @@ class LandmarkReader:
     Args:
         weights: the "landmarks" entry of the manifest.
         runner: the network, ready to run.
+        cutter: cuts what the runner takes; the CPU when None.
     """
 
     name = "rtau"
 
-    def __init__(self, weights: Weights, runner: Runner) -> None:
+    def __init__(self, weights: Weights, runner: Runner, cutter: Cutter | None = None) -> None:
+        from .cutter import HostCutter  # it imports this module
+
         self._size = int(weights.facts["config"]["size"])
         self._runner = runner
+        self._cutter = cutter or HostCutter()
 
     def __call__(self, image: np.ndarray, regions: np.ndarray) -> Marks:
         if not len(regions):
             return Marks(np.zeros((0, 68, 2), np.float32), np.zeros(0, np.float32), np.zeros((0, 3), np.float32))
-        matrices = [region_matrix(region, self._size) for region in regions]
-        crops = np.stack([warp(image, matrix, self._size) for matrix in matrices])
-        for crop, matrix in zip(crops, matrices, strict=True):
-            fill_beyond(crop, matrix, image.shape[:2])
-        points, logit, pose = self._runner(crops)
+        matrices = np.stack([region_matrix(region, self._size) for region in regions])
+        points, logit, pose = self._runner(self._cutter.cut(image, matrices, self._size, paint=True))
         points = np.stack([apply(invert(m), p) for m, p in zip(matrices, points, strict=True)])
         # The network sees an upright crop; the head's roll is the crop's plus what is left.
         pose = pose + np.array([[0.0, 0.0, region[3]] for region in regions])

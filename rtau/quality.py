@@ -22,14 +22,14 @@ _POINTS: dict[Region, tuple[int, ...]] = {
     "cheek": (*range(36, 48), 48, 54), "mouth": tuple(range(48, 68)), "jaw": (*range(5, 12), *range(48, 68))}
 
 
-def assess(frame: Frame, faces: Faces, crops: np.ndarray, aus: tuple[int, ...], sight: np.ndarray | None = None
+def assess(frame: Frame, faces: Faces, light: np.ndarray, aus: tuple[int, ...], sight: np.ndarray | None = None
            ) -> tuple[np.ndarray, np.ndarray]:
     """Judge every face.
 
     Args:
         frame: the picture.
         faces: N faces in it.
-        crops: uint8 [N, S, S, 3], their aligned crops.
+        light: [2, N], of their aligned crops, see `luma`.
         aus: AU numbers of the columns.
         sight: [N, 6], the chance 0..1 that each region of `rtau.au.REGIONS` shows; None where the network
             doesn't tell, and a hand or a mask goes unnoticed.
@@ -40,7 +40,7 @@ def assess(frame: Frame, faces: Faces, crops: np.ndarray, aus: tuple[int, ...], 
     points, (width, height) = faces.landmarks, frame.size
     yaw, pitch = np.degrees(np.abs(faces.pose[:, :2])).T
     eyes = np.linalg.norm(points[:, 36] - points[:, 45], axis=1)
-    mean, contrast = _brightness(crops)
+    mean, contrast = light
     whole = ((yaw <= MAX_YAW) & (pitch <= MAX_PITCH) & (eyes >= MIN_EYE_DISTANCE) & (faces.scores >= MIN_PRESENCE)
              & (mean >= MIN_LUMA) & (mean <= MAX_LUMA) & (contrast >= MIN_CONTRAST))
     inside = ((points >= -0.5) & (points <= np.array([width, height]) - 0.5)).all(2)
@@ -56,8 +56,8 @@ def assess(frame: Frame, faces: Faces, crops: np.ndarray, aus: tuple[int, ...], 
     return quality.astype(np.float32), assessable
 
 
-def _brightness(crops: np.ndarray) -> np.ndarray:
-    """Mean and standard deviation [2, N] of the luma 0..255 of RGB crops [N, S, S, 3]."""
+def luma(crops: np.ndarray) -> np.ndarray:
+    """Mean and standard deviation [2, N] of the luma 0..255 of RGB crops uint8 [N, S, S, 3]; N is 1 or more."""
     # NumPy would make floats of all pixels first, which takes ten times as long.
     return np.array([cv2.meanStdDev(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)) for crop in crops])[:, :, 0, 0].T
 

@@ -18,7 +18,7 @@ BACKENDS: tuple[str, ...] = get_args(BackendName)
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 #: Those that run on a CPU alone.
-_CPU_ONLY = ("onnxruntime", "openvino")
+CPU_ONLY = ("onnxruntime", "openvino")
 #: Kinds of networks that take pictures of other sizes than that of their config.
 ANY_SIZE = ("detector",)
 
@@ -34,6 +34,8 @@ class Runner(Protocol):
 
     def __call__(self, crops: np.ndarray) -> tuple[np.ndarray, ...]:
         """Outputs (float32, N rows each) of uint8 crops [N, S, S, 3], RGB; N may be 0.
+
+        Engines that aren't in `CPU_ONLY` also take a torch tensor, on the device where they run.
 
         A network of a kind in `ANY_SIZE` takes pictures [N, H, W, 3] whose sides are multiples of 32.
         """
@@ -52,12 +54,12 @@ def choose(name: str, device: str) -> tuple[str, str]:
         raise UsageError(f"unknown backend {name!r}: choose from {', '.join(BACKENDS)}")
     if device not in ("auto", "cpu", "cuda"):
         raise UsageError(f"unknown device {device!r}: choose from auto, cpu, cuda")
-    if name in _CPU_ONLY and device == "cuda":
+    if name in CPU_ONLY and device == "cuda":
         raise UsageError(f"the {name} backend runs on the CPU: leave --device out, or choose --backend torch")
     if name == "tensorrt" and device == "cpu":
         raise UsageError("TensorRT runs on NVIDIA GPUs: leave --device out, or choose another --backend")
     if device == "auto":
-        device = "cuda" if name == "tensorrt" or name not in _CPU_ONLY and _cuda_ready() else "cpu"
+        device = "cuda" if name == "tensorrt" or name not in CPU_ONLY and _cuda_ready() else "cpu"
     if name == "auto":
         able = {"onnxruntime": "onnxruntime", "openvino": "openvino"} if device == "cpu" else {
             "tensorrt": "torch_tensorrt"}

@@ -38,7 +38,7 @@ class Engines(Protocol):
         """Build a network's engine into a file. Raises RtauError or OSError."""
 
     def load(self, path: Path) -> Run:
-        """An engine that was built, for uint8 crops [N, S, S, 3]. Raises RtauError."""
+        """An engine that was built, for uint8 crops [N, S, S, 3], an array or a tensor on the GPU. Raises RtauError."""
 
 
 class TensorRtRunner:
@@ -142,7 +142,9 @@ class TensorRtEngines:
             parts = []
             with torch.inference_mode():
                 for start in range(0, len(crops), MOST):
-                    pixels = torch.from_numpy(np.ascontiguousarray(crops[start:start + MOST])).pin_memory()
+                    pixels = crops[start:start + MOST]
+                    if isinstance(pixels, np.ndarray):
+                        pixels = torch.from_numpy(np.ascontiguousarray(pixels)).pin_memory()
                     pixels = pixels.to("cuda", non_blocking=True).permute(0, 3, 1, 2).float().contiguous()
                     parts.append([output.float().cpu().numpy() for output in engine(pixels)])
             return tuple(np.concatenate(column) for column in zip(*parts, strict=True))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from ..errors import UsageError
 from ..store import Weights
 from .padding import run_padded
 from .prepared import say_preparing
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 log = logging.getLogger(__name__)
 
@@ -63,14 +67,15 @@ class TorchRunner:
             say_preparing(weights)
             self._try(int(weights.facts["config"]["size"]))
 
-    def __call__(self, crops: np.ndarray) -> tuple[np.ndarray, ...]:
-        return run_padded(self._run, crops) if self._fixed else self._run(np.ascontiguousarray(crops))
-
-    def _run(self, crops: np.ndarray) -> tuple[np.ndarray, ...]:
-        pixels = self._torch.from_numpy(crops)
+    def __call__(self, crops: np.ndarray | Tensor) -> tuple[np.ndarray, ...]:
+        """See `rtau.backends.Runner`; also of a tensor on the device."""
         with self._torch.inference_mode():
-            outputs = self._compute(pixels) if self._device.type == "cpu" else self._graph(crops.shape)(pixels)
-            return tuple(o.float().cpu().numpy() for o in outputs)
+            pixels = self._torch.from_numpy(np.ascontiguousarray(crops)) if isinstance(crops, np.ndarray) else crops
+            return run_padded(self._run, pixels) if self._fixed else self._run(pixels)
+
+    def _run(self, pixels: Tensor) -> tuple[np.ndarray, ...]:
+        outputs = self._compute(pixels) if self._device.type == "cpu" else self._graph(tuple(pixels.shape))(pixels)
+        return tuple(o.float().cpu().numpy() for o in outputs)
 
     def _compute(self, pixels):
         """The outputs of uint8 [N, H, W, 3] on the device."""
@@ -88,7 +93,7 @@ class TorchRunner:
     def _try(self, size: int) -> None:
         """Compile now, so that what is missing is said at once."""
         try:
-            self._run(np.zeros((1, size, size, 3), np.uint8))
+            self(np.zeros((1, size, size, 3), np.uint8))
         except Exception as error:  # whatever the compiler raises
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise UsageError(f"torch.compile does not work here ({reason}): it needs a C++ compiler; leave --backend "
@@ -102,6 +107,7 @@ class _Graph:
         import torch
 
         self._pixels = torch.zeros(shape, dtype=torch.uint8, device=device)
+        self._pinned = torch.zeros(shape, dtype=torch.uint8, pin_memory=True)
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
@@ -114,7 +120,10 @@ class _Graph:
             self._outputs = compute(self._pixels)
 
     def __call__(self, pixels):
-        """The outputs of uint8 [N, H, W, 3] on the CPU; they are overwritten by the next call."""
-        self._pixels.copy_(pixels.pin_memory(), non_blocking=True)
+        """The outputs of uint8 [N, H, W, 3] on the CPU or the device; the next call, which must wait until these were
+        taken, overwrites them."""
+        if pixels.device.type == "cpu":
+            pixels = self._pinned.copy_(pixels)
+        self._pixels.copy_(pixels, non_blocking=True)
         self._graph.replay()
         return self._outputs

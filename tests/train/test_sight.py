@@ -13,7 +13,7 @@ from rtau.au import REGIONS
 from rtau.crop import RIGID, TEMPLATE
 from rtau.errors import UsageError
 from rtau.model import AuConfig, DeployedAuNet, TwoViewNet, normalize
-from rtau.quality import assess
+from rtau.quality import assess, luma
 from rtau.types import Faces, Frame
 from rtau_train.config import AugmentSettings
 from rtau_train.cutting import cut
@@ -181,9 +181,9 @@ def test_a_hidden_region_is_not_judged():
                   np.zeros((1, 3), np.float32))
     shows = np.ones((1, len(REGIONS)), np.float32)
     aus = (1, 12, 25, 26)
-    frame = Frame(image, 0.0, 0)
-    quality, judged = assess(frame, faces, image[None], aus, shows)
-    assert judged.all() and assess(frame, faces, image[None], aus)[1].all()
+    frame, light = Frame(image, 0.0, 0), luma(image[None])
+    quality, judged = assess(frame, faces, light, aus, shows)
+    assert judged.all() and assess(frame, faces, light, aus)[1].all()
     shows[0, MOUTH] = 0.1
-    worse, judged = assess(frame, faces, image[None], aus, shows)
+    worse, judged = assess(frame, faces, light, aus, shows)
     assert judged[0].tolist() == [True, False, False, True] and worse[0] < quality[0]
