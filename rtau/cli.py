@@ -17,6 +17,8 @@ from rtau_train.commands.train import train
 from . import __version__
 from .commands.bench import bench
 from .commands.calibrate import calibrate
+from .commands.compare import compare
+from .commands.convert import convert
 from .commands.demo import demo
 from .commands.doctor import doctor
 from .commands.live import live
@@ -53,10 +55,14 @@ def main() -> None:
     """
     # A polite kill ends like Ctrl-C: files are completed first.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for output in (sys.stdout, sys.stderr):
+        # A file's name that a terminal can't show is written with escapes: it must not end the run.
+        if hasattr(output, "reconfigure"):
+            output.reconfigure(errors="backslashreplace")
 
 
 data.add_command(align)
-for command in (bench, calibrate, data, demo, doctor, evaluate, export, live, process, report, train):
+for command in (bench, calibrate, compare, convert, data, demo, doctor, evaluate, export, live, process, report, train):
     main.add_command(command)
 
 

@@ -13,6 +13,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def threads_side_by_side() -> int:
-    """Threads for each network where two of them, and the decoding of a video, run at the same time."""
-    return min(max(cores() // 2, 1), _MOST)
+def threads_side_by_side(processes: int = 1) -> int:
+    """Threads for each network where two of them, and the decoding of a video, run at the same time, in each of so
+    many processes."""
+    return min(max(cores() // (2 * processes), 1), _MOST)

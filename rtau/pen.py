@@ -11,6 +11,16 @@ Rect = tuple[int, int, int, int]  # left, top, right, bottom
 Colour = tuple[int, int, int]
 
 
+def mix(a: Colour, b: Colour, part: float) -> Colour:
+    """`part` of a, the rest of b."""
+    return tuple(round(p * part + q * (1 - part)) for p, q in zip(a, b, strict=True))  # type: ignore[return-value]
+
+
+def overlap(a: Rect, b: Rect) -> int:
+    """Pixels that two rectangles share."""
+    return max(0, min(a[2], b[2]) - max(a[0], b[0])) * max(0, min(a[3], b[3]) - max(a[1], b[1]))
+
+
 class Pen:
     """A picture to draw on and the sizes that suit it."""
 
@@ -18,7 +28,8 @@ class Pen:
         self.canvas = canvas
         self.height, self.width = canvas.shape[:2]
         self.unit = unit
-        self.font = max(8, round(12.5 * unit))
+        # Letters of 8 pixels can just be read; where more fit, 9 are easier.
+        self.font = max(9 if min(self.height, self.width) >= 240 else 8, round(12.5 * unit))
         self.row = max(self.font + 2, round(18 * unit))
         self.pad = self.px(7)
         self.gap = self.px(8)

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from .errors import InputError
+from .picture_size import picture_size
 from .source import Reader, check_file, check_range
 from .types import Frame
 
@@ -79,10 +80,10 @@ def _by_ffmpeg(data: bytes) -> np.ndarray | None:
     """The first frame FFmpeg makes of it, RGB uint8 [H, W, 3], upright; None if it can't read it."""
     import av
 
-    from .video import Upright
+    from .video import Upright, open_container
 
     try:
-        with av.open(io.BytesIO(data), metadata_errors="replace") as container:
+        with open_container(io.BytesIO(data)) as container:
             # A video by the name of a picture is not one.
             if not container.format.name.endswith(("_pipe", "ico", "gif", "image2")):
                 return None
@@ -92,7 +93,7 @@ def _by_ffmpeg(data: bytes) -> np.ndarray | None:
         return None
 
 
-def read_picture(path: str | Path) -> tuple[np.ndarray, str | None]:
+def read_picture(path: str | Path, most_pixels: int | None = None) -> tuple[np.ndarray, str | None]:
     """A picture file as RGB uint8 [H, W, 3] and what is missing of it, in words, or None.
 
     Turned upright by its EXIF data, 16 bits cut to 8, grey made RGB, transparent parts laid over white. (A picture
@@ -100,7 +101,7 @@ def read_picture(path: str | Path) -> tuple[np.ndarray, str | None]:
     that ends early, what could be decoded is given.
 
     Raises:
-        InputError: it is not there, or can't be read.
+        InputError: it is not there, can't be read, or has more than `most_pixels`.
     """
     path = Path(path)
     check_file(path)
@@ -108,6 +109,8 @@ def read_picture(path: str | Path) -> tuple[np.ndarray, str | None]:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} can't be read: {error.strerror}") from None
+    if most_pixels is not None:
+        _check_pixels(path, picture_size(data), most_pixels)
     fault = _png_fault(data) if data.startswith(_PNG) else None
     if fault:
         raise InputError(f"{path} can't be read: {fault}")
@@ -124,7 +127,15 @@ def read_picture(path: str | Path) -> tuple[np.ndarray, str | None]:
         image = _by_ffmpeg(data)
     if image is None or 0 in image.shape:
         raise InputError(f"{path} can't be read as a picture")
+    if most_pixels is not None:
+        _check_pixels(path, (image.shape[1], image.shape[0]), most_pixels)
     return image, "the file ends early, parts of the picture may be missing" if cut else None
+
+
+def _check_pixels(path: Path, size: tuple[int, int] | None, most: int) -> None:
+    if size is not None and size[0] * size[1] > most:
+        raise InputError(f"{path} has {size[0]}x{size[1]} = {size[0] * size[1]:,} pixels; the limit is {most:,} "
+                         "(--max-pixels)")
 
 
 def _names(paths: list[Path]) -> str:
@@ -143,23 +154,25 @@ class Pictures(Reader):
         paths: the picture files.
         every: only those whose place in the list is a multiple of this.
         name: what to call them; by default the file's name, or "N pictures".
+        most_pixels: refuse pictures with more.
     """
 
-    def __init__(self, paths: Iterable[str | Path], *, every: int = 1, name: str | None = None) -> None:
+    def __init__(self, paths: Iterable[str | Path], *, every: int = 1, name: str | None = None,
+                 most_pixels: int | None = None) -> None:
         check_range(None, None, every)
         self._paths = [Path(path) for path in paths]
         if not self._paths:
             raise InputError("no pictures were given")
         single = len(self._paths) == 1
         super().__init__(name or (self._paths[0].name if single else f"{len(self._paths)} pictures"), live=False)
-        self._every = every
+        self._every, self._most_pixels = every, most_pixels
         self._first: tuple[np.ndarray, str | None] | None = None
         self.expected = len(range(0, len(self._paths), every))
 
     def open(self) -> Self:
         """Read the picture if there is but one, so that what is wrong with it shows. Raises InputError."""
         if len(self._paths) == 1 and self._first is None:
-            self._first = read_picture(self._paths[0])
+            self._first = read_picture(self._paths[0], self._most_pixels)
             self.size = self._first[0].shape[1], self._first[0].shape[0]
         return self
 
@@ -170,8 +183,9 @@ class Pictures(Reader):
             if self._closing.is_set():
                 return
             path = self._paths[index]
+            self.steps += 1
             try:
-                image, missing = self._first or read_picture(path)
+                image, missing = self._first or read_picture(path, self._most_pixels)
             except InputError as error:
                 logger.info("%s", error)
                 unread.append(path)

@@ -30,6 +30,9 @@ T = TypeVar("T")
 _DECODED, _FOUND = 2, 4
 #: The AU network reads the faces of some frames together: of so many at most, or until there are so many faces.
 _FRAMES, _FACES = 4, 8
+#: The same where crops are cut on a GPU, for which few faces are too little to do.
+_DEVICE_DECODED, _DEVICE_FOUND = 8, 32
+_DEVICE_FRAMES, _DEVICE_FACES = 16, 16
 #: As many bytes of large frames may wait in a place, or be read together; but one frame always.
 _BYTES = 64 << 20
 
@@ -149,12 +152,16 @@ class Run:
 
     def _side_by_side(self, stack: ExitStack) -> Iterator[tuple[Frame, Scores]]:
         analyzer = self._analyzer
-        frames = ReadAhead(_timed(self._source, analyzer.watch), "rtau-decode", _DECODED, _frame_bytes)
-        found = ReadAhead(map(analyzer.find, frames), "rtau-find", _FOUND, lambda aligned: _frame_bytes(aligned.frame))
+        decoded_ahead, found_ahead, *most = (
+            (_DEVICE_DECODED, _DEVICE_FOUND, _DEVICE_FRAMES, _DEVICE_FACES) if analyzer.on_device else
+            (_DECODED, _FOUND, _FRAMES, _FACES))
+        frames = ReadAhead(_timed(self._source, analyzer.watch), "rtau-decode", decoded_ahead, _frame_bytes)
+        found = ReadAhead(map(analyzer.find, frames), "rtau-find", found_ahead,
+                          lambda aligned: _frame_bytes(aligned.frame))
         # The first stage is left last, thus closed first, so that the second does not wait for it.
         stack.enter_context(found)
         stack.enter_context(frames)
-        for together in _together(found):
+        for together in _together(found, *most):
             for aligned, scores in zip(together, analyzer.read(together), strict=True):
                 yield aligned.frame, analyzer.smooth(aligned.frame, scores)
 
@@ -249,15 +256,15 @@ class ReadAhead(Generic[T]):
             return not self._closed
 
 
-def _together(frames: Iterable[Aligned]) -> Iterator[list[Aligned]]:
-    """Frames whose faces are read together. Which these are depends on the frames alone, not on how fast they come;
-    those before an error come before it."""
+def _together(frames: Iterable[Aligned], most: int = _FRAMES, faces: int = _FACES) -> Iterator[list[Aligned]]:
+    """Frames whose faces are read together, `most` or until there are so many faces. Which these are depends on the
+    frames alone, not on how fast they come; those before an error come before it."""
     together: list[Aligned] = []
     try:
         for aligned in frames:
             together.append(aligned)
             held = sum(_frame_bytes(one.frame) for one in together)
-            if len(together) >= _FRAMES or sum(map(len, together)) >= _FACES or held >= _BYTES:
+            if len(together) >= most or sum(map(len, together)) >= faces or held >= _BYTES:
                 yield together
                 together = []
     except Exception:

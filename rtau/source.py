@@ -43,6 +43,8 @@ class Source(Protocol):
         fps: nominal frames per second, only informational; None where not known.
         expected: about how many frames the iteration will give; None where not known.
         damage: after the iteration, one line on what could not be read; None if nothing was amiss.
+        steps: rises while the reading goes on, also where no frame is given for long.
+        cut: after the iteration, whether a limit on its length ended it.
     """
 
     name: str
@@ -51,6 +53,8 @@ class Source(Protocol):
     fps: float | None
     expected: int | None
     damage: str | None
+    steps: int = 0
+    cut: bool = False
 
     def __iter__(self) -> Iterator[Frame]: ...
 
@@ -76,6 +80,8 @@ class Reader(Source):
         self.fps: float | None = None
         self.expected: int | None = None
         self.damage: str | None = None
+        self.steps = 0
+        self.cut = False
         self._closing = threading.Event()
         self._frames: Iterator[Frame] | None = None
 
@@ -125,10 +131,12 @@ class Input:
     Attributes:
         path: where it is, as the user gave it or as found in a folder the user gave.
         picture: a still picture; else a video.
+        within: the sub-folder of the given folder in which it was found; "." where it lay directly inside.
     """
 
     path: Path
     picture: bool
+    within: Path = Path()
 
 
 def is_url(what: object) -> bool:

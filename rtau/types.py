@@ -7,6 +7,7 @@ without a face has arrays of length 0.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -99,12 +100,13 @@ class Aligned:
     Attributes:
         frame: which.
         faces: N of them.
-        crops: uint8 [N, S, S, 3], RGB, of the size that the AU network takes.
+        crops: uint8 [N, S, S, 3], RGB, of the size that the AU network takes; on a GPU what `rtau.cutter.Cutter.join`
+            makes them of.
     """
 
     frame: Frame
     faces: Faces
-    crops: np.ndarray
+    crops: Any
 
     def __len__(self) -> int:
         return len(self.faces)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 
 import av
 import numpy as np
@@ -23,6 +23,22 @@ av.logging.set_level(None)
 
 # After this many read errors in a row, the rest of a file is given up.
 _READ_ERRORS = 20
+
+
+#: What FFmpeg may take a file for: all but lists of other files and addresses, which a stranger's file could name.
+_FORMATS = ",".join(sorted(av.formats_available - {"concat", "dash", "hls", "image2", "imf", "lavfi", "rtp", "rtsp", "sap",
+                                                   "sdp", "webm_dash_manifest"}))
+
+
+def open_container(file: Path | BinaryIO) -> av.container.InputContainer:
+    """A file, or one in memory, opened by FFmpeg, which reads nothing but that.
+
+    Raises:
+        av.FFmpegError, OSError: it can't be; `av.ArgumentError` where it is a list of other files.
+    """
+    # Absolute: FFmpeg would take "a:b.mp4" for a protocol.
+    return av.open(str(file.absolute()) if isinstance(file, Path) else file, metadata_errors="replace",
+                   options={"format_whitelist": _FORMATS})
 
 
 class Timeline:
@@ -90,11 +106,19 @@ def _turn(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
     return (False, a < 0, d < 0) if abs(a) > abs(b) else (True, c < 0, b < 0)
 
 
+def _tiny(frame: av.VideoFrame) -> av.VideoFrame:
+    """A small copy with the same side data; the frame itself where it can't be scaled."""
+    try:
+        return frame.reformat(width=16, height=16)
+    except (av.FFmpegError, ValueError):
+        return frame
+
+
 class Upright:
     """Makes the pictures of one stream upright, as their metadata says.
 
-    How is looked up anew only where the rotation changes: PyAV ties a frame and its side data into a knot that the
-    garbage collector undoes some hundred frames, and as many pictures' memory, too late.
+    How is looked up anew only where the rotation changes, and on a tiny copy: PyAV ties a frame and its side data into
+    a knot that the garbage collector undoes late, and until then the decoder's buffers stay with the frame.
     """
 
     def __init__(self) -> None:
@@ -118,7 +142,7 @@ class Upright:
 
     def _how(self, frame: av.VideoFrame) -> tuple[bool, bool, bool]:
         if frame.rotation != self._rotation:
-            self._rotation, self._turned = frame.rotation, _turn(frame)
+            self._rotation, self._turned = frame.rotation, _turn(_tiny(frame))
         return self._turned
 
 
@@ -131,7 +155,7 @@ def over_white(picture: np.ndarray) -> np.ndarray:
 def is_animated(path: Path) -> bool:
     """Whether a GIF has more than one frame; False if it can't be read."""
     try:
-        with av.open(str(path.absolute()), metadata_errors="replace") as container:
+        with open_container(path) as container:
             return sum(1 for packet, _ in zip(container.demux(video=0), range(2)) if packet.size) > 1
     except (av.FFmpegError, OSError, IndexError):
         return False
@@ -148,14 +172,19 @@ class Video(Reader):
         path: the file.
         start, end: seconds; only frames with start <= time < end.
         every: only frames whose index is a multiple of this.
+        most_seconds: end after so many seconds from `start`, and say so in `cut` if there was more.
+        most_pixels: refuse frames with more.
     """
 
     def __init__(self, path: str | Path, *, start: float | None = None, end: float | None = None,
-                 every: int = 1) -> None:
+                 every: int = 1, most_seconds: float | None = None, most_pixels: int | None = None) -> None:
         check_range(start, end, every)
         super().__init__(Path(path).name, live=False)
         self._path, self._input = Path(path), str(path)
         self._start, self._end, self._every = start or 0.0, math.inf if end is None else end, every
+        limit = self._start + (math.inf if most_seconds is None else most_seconds)
+        self._limited, self._end = limit < self._end, min(limit, self._end)
+        self._most_pixels = most_pixels
         self._container: av.container.InputContainer | None = None
         self._decoded: Iterator[av.VideoFrame] | None = None
         self._first: av.VideoFrame | None = None
@@ -169,12 +198,15 @@ class Video(Reader):
             return self
         check_file(self._path)
         try:
-            # Absolute: FFmpeg would take "a:b.mp4" for a protocol.
-            self._container = av.open(str(self._path.absolute()), metadata_errors="replace")
+            self._container = open_container(self._path)
+        except av.ArgumentError:
+            raise InputError(f"{self._input} can't be read as a video: it is a list of other files, or no video at all; "
+                             "name the files themselves") from None
         except (av.FFmpegError, OSError) as error:
             raise InputError(f"{self._input} can't be read as a video: {error.strerror or error}") from None
         try:
             self._stream = video_stream(self._container, self._input)
+            self._check_pixels(self._stream.width * self._stream.height)
             self._decoded = self._decode()
             self._first = next(self._decoded, None)
             if self._first is None:
@@ -186,6 +218,16 @@ class Video(Reader):
         self.fps = nominal_rate(self._stream)
         self.expected = self._estimate()
         return self
+
+    def _check_pixels(self, pixels: int) -> None:
+        if self._most_pixels is None:
+            return
+        if pixels > self._most_pixels:
+            raise InputError(f"{self._input} has frames of {pixels:,} pixels; the limit is {self._most_pixels:,} "
+                             "(--max-pixels)")
+        # Frames may grow on the way: the decoder itself then refuses them, before it takes memory for them.
+        # A little more is allowed, since it counts whole blocks.
+        self._stream.codec_context.options = {"max_pixels": str(self._most_pixels + self._most_pixels // 20 + 65536)}
 
     def _duration(self) -> float | None:
         """Seconds the video should last, by the container."""
@@ -219,6 +261,7 @@ class Video(Reader):
             try:
                 for packet in self._container.demux(self._stream):
                     # Packets of no size would tell the decoder that the file is over; some AVIs are full of them.
+                    self.steps += 1
                     if packet.size:
                         errors = 0
                         self._packets += 1
@@ -262,6 +305,7 @@ class Video(Reader):
             index, time = decoded + self._bad, timeline(frame.pts)
             decoded += 1
             if time >= self._end:
+                self.cut = self._limited
                 break
             if time >= self._start and index % self._every == 0:
                 try:

@@ -16,7 +16,7 @@ from .camera import open_live
 from .controls import Controls
 from .keys import Keys
 from .pipeline import Run
-from .sinks import CsvSink, Sink, TerminalSink, WindowSink, meta_path, open_overlay, strongest_table, write_meta
+from .sinks import Sink, TerminalSink, WindowSink, meta_path, open_overlay, open_table, strongest_table, write_meta
 from .sinks.dashboard import count_text
 from .sinks.recorder import RecorderSink
 from .streams import Address, Lent, StreamSink, check_files, open_streams
@@ -31,6 +31,7 @@ class LiveOptions:
         window: show the overlay in a window.
         out: CSV to write.
         record: overlay video to write.
+        style: how window and videos are drawn, see `rtau.overlay.STYLES`.
         seconds: stop after this time; None for until the source ends or the user stops it.
         terminal: show bars in the terminal.
         plain: a plain line a second instead.
@@ -42,6 +43,7 @@ class LiveOptions:
     window: bool = False
     out: Path | None = None
     record: Path | None = None
+    style: str = "bars"
     seconds: float | None = None
     terminal: bool = True
     plain: bool = False
@@ -66,11 +68,11 @@ def watch_live(what: str, analyzer: Analyzer, options: LiveOptions, console: Con
     check_files(options.streams, filter(None, (Path(what), options.out, facts, options.record)))
     sinks: list[Sink] = []
     if options.window:
-        sinks.append(WindowSink())
+        sinks.append(WindowSink(style=options.style))
     if options.out is not None:
-        sinks.append(CsvSink(options.out, analyzer.aus, columns=options.columns, overwrite=options.overwrite))
+        sinks.append(open_table(options.out, analyzer.aus, columns=options.columns, overwrite=options.overwrite))
     if options.record is not None:
-        sinks.append(open_overlay(options.record, overwrite=options.overwrite))
+        sinks.append(open_overlay(options.record, overwrite=options.overwrite, style=options.style))
     # Opened before all else, so that a port in use is known at once.
     with open_streams(options.streams, analyzer.aus, overwrite=options.overwrite) as streams:
         for stream in streams:
@@ -86,7 +88,7 @@ def _watch(what: str, analyzer: Analyzer, options: LiveOptions, console: Console
     sinks += [Lent(stream) for stream in streams]
     # The networks are made ready before the camera runs, or its first frames would wait for them.
     analyzer.prepare()
-    recorder = RecorderSink()
+    recorder = RecorderSink(style=options.style)
     sinks.append(recorder)
     terminal = TerminalSink(console, plain=options.plain)
     if options.terminal:

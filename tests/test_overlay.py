@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from rtau.au import AUS
-from rtau.draw import Overlay, draw_overlay
 from rtau.errors import OutputError
+from rtau.overlay import Overlay, draw_overlay
 from rtau.sinks import OverlaySink, PictureSink, WindowSink, open_overlay
 from rtau.sinks.window import shown_size
 from rtau.types import Faces, Frame, Scores, Status
@@ -86,7 +86,7 @@ def test_stronger_means_longer_and_not_assessable_differs() -> None:
     orange = np.array([255, 150, 40])  # AU12
 
     def pixels(scores: Scores) -> int:
-        return int((np.abs(draw_overlay(image, scores).astype(int) - orange).max(2) < 6).sum())
+        return int((np.abs(draw_overlay(image, scores, legend=False).astype(int) - orange).max(2) < 6).sum())
 
     weak, strong = pixels(scores_at(box, intensity=1.0)), pixels(scores_at(box, intensity=4.0))
     absent, unknown = pixels(scores_at(box, present=False)), pixels(scores_at(box, assessable=False))
@@ -98,8 +98,8 @@ def test_stronger_means_longer_and_not_assessable_differs() -> None:
 
 def test_panel_moves_to_the_side_with_room() -> None:
     image = picture(1280, 720)
-    at_right = changed(image, draw_overlay(image, scores_at((1050, 200, 1250, 450))))
-    at_left = changed(image, draw_overlay(image, scores_at((30, 200, 230, 450))))
+    at_right = changed(image, draw_overlay(image, scores_at((1050, 200, 1250, 450)), legend=False))
+    at_left = changed(image, draw_overlay(image, scores_at((30, 200, 230, 450)), legend=False))
     assert at_right[:, 600:1040].any() and not at_right[:, 1260:].any()
     assert at_left[:, 240:680].any() and not at_left[:, :20].any()
 

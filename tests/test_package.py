@@ -103,7 +103,7 @@ def third_party_imports(folder: Path) -> set[str]:
                 elif (isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "import_module"
                       and node.args and isinstance(node.args[0], ast.Constant) and node.args[0].value[0] != "."):
                     names.add(node.args[0].value.split(".")[0])
-    own = {"rtau", "rtau_train"} | {path.stem for path in committed() if path.is_relative_to(ROOT / "tests")}
+    own = {"rtau", "rtau_train", "benchmarks"} | {path.stem for path in committed() if path.is_relative_to(ROOT / "tests")}
     return {canonicalize_name(DISTRIBUTIONS.get(name, name)) for name in names - own - sys.stdlib_module_names}
 
 

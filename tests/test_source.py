@@ -360,6 +360,17 @@ def broken_inputs(folder: Path) -> dict[str, tuple[Path, str]]:
     }
 
 
+@pytest.mark.parametrize("text", ["ffconcat version 1.0\nfile clip.mp4\n",
+                                  "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nclip.mp4\n#EXT-X-ENDLIST\n"])
+@pytest.mark.parametrize("name", ["list.mp4", "list.m3u8", "list.png"])
+def test_a_list_of_other_files_opens_none_of_them(clip, tmp_path, text, name):
+    # Else a stranger's file could have others of one's own files read in its place.
+    (tmp_path / "clip.mp4").write_bytes(clip.read_bytes())
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match="can't be read"):
+        read(open_source(tmp_path / name))
+
+
 def test_what_is_no_video_is_refused_in_one_line(tmp_path, capfd):
     for kind, (path, reason) in broken_inputs(tmp_path).items():
         with pytest.raises(InputError) as caught:

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import itertools
+import json
+import os
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
 from rtau.au import AUS, BY_NUMBER
+from rtau.cli import main
 from rtau.sinks import TerminalSink, strongest_table
 from rtau.sinks.dashboard import Extras, dashboard
 from rtau.sinks.terminal import plain_line
@@ -87,6 +102,144 @@ def test_little_room_keeps_large_faces_and_strong_aus() -> None:
 def test_ascii_only() -> None:
     status = Status(24.8, 300, 3, None, "torch/cpu", "/videos/" + "x" * 90)
     assert dashboard(FRAME, make_scores(5), status, width=100, height=24, extras=Extras(ascii_only=True)).plain.isascii()
+    named = replace(status, source="gesicht_ü_😀_\udcff.mp4")
+    extras = Extras(note="nicht kalibriert: größer", ascii_only=True)
+    shown = dashboard(FRAME, make_scores(1), named, width=200, height=24, extras=extras).plain
+    assert shown.isascii() and "gesicht_?_?_?.mp4" in shown and "gr??er" in shown
+    # A name whose bytes are no text can't be written to any terminal as it is.
+    shown = dashboard(FRAME, make_scores(1), named, width=200, height=24).plain
+    assert "gesicht_ü_😀_?.mp4" in shown and shown.encode()
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_terminal_without_utf8_gets_ascii(plain: bool) -> None:
+    raw = io.BytesIO()
+    console = Console(file=io.TextIOWrapper(raw, "ascii"), width=100, height=24, force_terminal=True,
+                      legacy_windows=False, _environ={"TERM": "xterm-256color", "COLUMNS": "100", "LINES": "24"})
+    with TerminalSink(console, plain=plain) as sink:
+        sink.note = lambda: "größer"
+        for i in range(500):
+            sink.write(Frame(FRAME.image, i / 30, i), make_scores(1), replace(STATUS, source="ü.mp4"))
+            if b"AU12" in raw.getvalue():
+                break
+            time.sleep(0.02)
+    shown = without_codes(raw.getvalue().decode("ascii"))
+    assert "AU12" in shown and "gr??er" in shown
+    if not plain:
+        assert "====" in shown and "rtau | " in shown
+
+
+class Pty:
+    """A program in a terminal of its own.
+
+    Args:
+        command: what to run.
+        size: columns and lines.
+        environment: added to ours.
+    """
+
+    def __init__(self, command: list[str], size: tuple[int, int], **environment: str) -> None:
+        self._near, far = os.openpty()
+        self.resize(*size)
+        unsized = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        self.process = subprocess.Popen(command, stdin=far, stdout=far, stderr=far, start_new_session=True,
+                                        env={**unsized, "TERM": "xterm-256color", **environment})
+        os.close(far)
+
+    def __enter__(self) -> Pty:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._near)
+
+    def resize(self, width: int, height: int) -> None:
+        fcntl.ioctl(self._near, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
+
+    def read(self, until: Callable[[str], bool], seconds: float = 60.0) -> str:
+        """What comes until the text since the last call is as wanted, or the program ends."""
+        end, text = time.monotonic() + seconds, ""
+        while not until(text):
+            left = end - time.monotonic()
+            if left <= 0 or not select.select([self._near], [], [], left)[0]:
+                raise AssertionError(f"did not come: {text[-2000:]!r}")
+            try:
+                data = os.read(self._near, 1 << 16)
+            except OSError:  # Linux says so that nobody holds the other end any more
+                data = b""
+            if not data:
+                break
+            text += data.decode(errors="replace")
+        return text
+
+
+def pictures_in(text: str) -> list[list[str]]:
+    """The complete displays in a terminal's stream, as lines of text; each begins at the upper left corner."""
+    return [without_codes(one).split("\n") for one in text.replace("\r", "").split("\x1b[H")[1:-1]]
+
+
+def without_codes(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+
+
+DISPLAY = """
+import sys, time
+sys.path[:0] = {paths!r}
+from test_terminal import *
+with TerminalSink() as sink:
+    sink.hint = "q quit"
+    for i in range(10_000):
+        sink.write(Frame(FRAME.image, i / 30, i), make_scores(3), STATUS)
+        time.sleep(0.03)
+"""
+
+
+def test_display_follows_a_terminal_that_is_resized() -> None:
+    folder = Path(__file__).parent
+    program = DISPLAY.format(paths=[str(folder), str(folder.parent)])
+    with Pty([sys.executable, "-c", program], (100, 30)) as terminal:
+        for width, height in ((100, 30), (44, 10), (12, 4), (1, 1), (150, 40)):
+            terminal.resize(width, height)
+            os.kill(terminal.process.pid, signal.SIGWINCH)
+
+            def adapted(text: str, width: int = width, height: int = height) -> bool:
+                shown = pictures_in(text)
+                return (bool(shown) and not shown[-1][0].startswith("w") and len(shown[-1]) == height
+                        and max(map(len, shown[-1])) == width)
+
+            picture = pictures_in(terminal.read(adapted))[-1]
+            assert "rtau"[:width] in picture[0]
+            if width >= 44:
+                assert any("AU12" in line for line in picture)
+            assert ("q quit" in picture[-1]) == (height >= 10)
+        assert terminal.process.poll() is None
+
+
+def test_live_in_a_terminal_that_knows_ascii_only(tmp_path: Path, fixtures: Path) -> None:
+    clip = tmp_path / "gesicht_ü_😀.mp4"
+    clip.write_bytes((fixtures / "face_then_none.mp4").read_bytes())
+    command = [sys.executable, "-m", "rtau", "live", "--camera", str(clip), "--seconds", "1"]
+    with Pty(command, (100, 30), PYTHONIOENCODING="ascii", LANG="C", LC_ALL="C") as terminal:
+        text = terminal.read(lambda text: False, 120)
+        assert terminal.process.wait(30) == 0
+    assert text.isascii() and "Traceback" not in text
+    assert "gesicht_?_?.mp4" in text and "====" in text and "Strongest" in text
+
+
+def test_json_is_all_that_standard_output_gets(fixtures: Path) -> None:
+    """`--json` is `--no-terminal --stream jsonl:-`, and may stand beside it."""
+    clip = str(fixtures / "face_then_none.mp4")
+    done = subprocess.run([sys.executable, "-m", "rtau", "live", "--camera", clip, "--seconds", "1", "--json"],
+                          capture_output=True, text=True, check=True)
+    messages = [json.loads(line) for line in done.stdout.splitlines()]
+    assert messages and {message["rtau"] for message in messages} == {1}
+    assert [message["frame"] for message in messages] == sorted({message["frame"] for message in messages})
+    assert messages[0]["faces"][0]["aus"]["AU12"]["present"] is True
+    assert "frames/s" in done.stderr and "Strongest" in done.stderr and "\x1b" not in done.stderr
+    assert f"jsonl:-: {len(messages)} frames sent" in done.stderr
+    twice = CliRunner().invoke(main, ["live", "--camera", "none.mp4", "--json", "--stream", "jsonl:-?shapes=arkit"])
+    assert twice.exit_code == 2 and "none.mp4" in twice.output
 
 
 def test_no_face() -> None:

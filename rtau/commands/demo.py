@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from .options import SAMPLE, prepare_process
-from .process import run_jobs
+from .process import exit_code, run_here
 
 
 @click.command()
@@ -23,8 +23,10 @@ def demo(out: Path) -> None:
     rtau demo --out /tmp/demo
     """
     prepare_process()
+    from ..batch import Task
     from ..process import Options, plan
     from ..source import Input
 
     jobs = plan([Input(SAMPLE, False)], out / "astronaut.csv", out / "astronaut-overlay.mp4", overwrite=True)
-    raise SystemExit(run_jobs(jobs, [], Options(overwrite=True), {"aus_text": "all"}, progress=True))
+    tasks = [Task(job, Options(overwrite=True), {"aus_text": "all"}) for job in jobs]
+    raise SystemExit(exit_code(run_here(tasks, progress=True)))

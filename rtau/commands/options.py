@@ -24,6 +24,12 @@ def stream_option(command):
                              "jsonl:- or jsonl:FILE; may be repeated.")(command)
 
 
+def overlay_style_option(command):
+    """How the scores are drawn."""
+    return click.option("--overlay-style", default="bars", show_default=True, metavar="NAME",
+                        help="How faces are drawn: minimal, bars, or regions (the muscles at work glow).")(command)
+
+
 def analysis_options(command):
     """Options that every analysing command takes."""
     options = [

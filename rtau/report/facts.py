@@ -49,7 +49,7 @@ def provenance(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
              "source.end": "to second", "source.every": "each n-th frame", "aus": "Action Units"}
     lines = []
     for name, value in _flat(facts):
-        if value is None or name == "error":
+        if value is None or name == "error" or name.startswith("record."):  # that is for `--resume`
             continue
         if name == "inputs" and isinstance(value, list) and len(value) > 5:
             value = [*value[:5], f"and {len(value) - 5} more"]

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..pictures import read_picture
-from ..video import Upright, Video, video_stream
+from ..video import Upright, Video, open_container, video_stream
 from .statistics import FaceStatistics
 from .table import Table
 
@@ -155,7 +155,7 @@ def data_url(image: np.ndarray) -> str:
 
 def _jump(path: Path, times: Sequence[float]) -> Iterator[np.ndarray | None]:
     """The frame at each of some rising times, RGB; None where there is no frame of just that time."""
-    with av.open(str(path.absolute()), metadata_errors="replace") as container:
+    with open_container(path) as container:
         stream, upright = video_stream(container, str(path)), Upright()
         base = stream.time_base
         frames = _decoded(container, stream)

@@ -1,28 +1,25 @@
 """A table that rtau wrote, read back column by column: one timeline of frames, and the rows of each face.
 
-The lines are read in blocks, so memory grows with what is kept (about 300 bytes a row with all AUs, twice that while
-reading), not with the text. What is NaN in the table stays NaN.
+It may be CSV, JSON lines or Parquet. The rows are read in blocks, so memory grows with what is kept (about 300 bytes
+a row with all AUs, twice that while reading), not with the text. What is NaN in the table stays NaN.
 """
 
 from __future__ import annotations
 
-import csv
 import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 
 from ..errors import InputError
+from ..tables.files import RowReader, open_rows
 
 #: Columns that every table has; those of the AUs come on top.
 NEEDED = ("frame", "face_id", "timestamp", "success")
 _BOX = ("box_x", "box_y", "box_w", "box_h")
-#: Lines that are turned into numbers at once.
-_BLOCK = 10_000
 #: A frame stands for the time until the next one, but for no longer than the first of these (seconds), or the second
 #: times the usual step between frames where that is more. What is beyond was not recorded.
 LONGEST, STEPS = 0.5, 5
@@ -105,18 +102,16 @@ def read_table(path: str | Path) -> Table:
     A last line without its end, as a full disk or a killed program leaves it, is not trusted and left out.
 
     Raises:
-        InputError: it can't be read, lacks columns, has no rows, or a line of it is damaged.
+        InputError: it can't be read, lacks columns, has no rows, or a line of it is damaged. UsageError: it is Parquet,
+            and pyarrow isn't installed.
     """
-    path = Path(path)
+    rows = open_rows(path)
+    path = rows.path
     try:
-        # No translation of line ends: a carriage return may be a part of a quoted file name.
-        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-            reader = _Reader(path, file)
-            blocks = list(reader.blocks())
-    except FileNotFoundError:
-        raise InputError(f"there is no table {path}: check the name and the folder") from None
-    except OSError as error:
-        raise InputError(f"{path} can't be read: {error.strerror or error}") from None
+        reader = _Reader(rows)
+        blocks = list(reader.blocks())
+    finally:
+        rows.close()
     if not blocks:
         raise InputError(f"{path} has no {'complete ' if reader.cut else ''}rows: nothing to report")
     base, level, chance, present = ([block[i] for block in blocks] for i in range(4))
@@ -127,87 +122,37 @@ def read_table(path: str | Path) -> Table:
 class _Reader:
     """Reads blocks of rows: base float64 [n, 10], intensity and probability float32 [n, C], present int8 [n, C]."""
 
-    def __init__(self, path: Path, file: TextIO) -> None:
-        self.path, self._file = path, file
-        self.cut = False
+    def __init__(self, rows: RowReader) -> None:
+        self._rows = rows
         self.inputs: list[str] = []
-        head = file.readline(1 << 20)
-        if not head.strip():
-            raise InputError(f"{path} is empty: nothing to report")
-        # Spaces after the commas, as some programs put them, do no harm.
-        self.names = [name.strip() for name in next(csv.reader([head]))]
-        self.aus = tuple(int(name[2:4]) for name in self.names
-                         if re.fullmatch(r"AU\d\d_r", name) and f"{name[:4]}_c" in self.names)
-        missing = [name for name in NEEDED if name not in self.names]
+        names = rows.names
+        self.aus = tuple(int(name[2:4]) for name in names
+                         if re.fullmatch(r"AU\d\d_r", name) and f"{name[:4]}_c" in names)
+        missing = [name for name in NEEDED if name not in names]
         missing += [] if self.aus else ["AU.._r", "AU.._c"]
         if missing:
-            raise InputError(f"{path} is no table that rtau wrote: it lacks the column{'s' * (len(missing) > 1)} "
+            raise InputError(f"{rows.path} is no table that rtau wrote: it lacks the column{'s' * (len(missing) > 1)} "
                              f"{', '.join(missing)}")
-        self.named = self.names[0] == "input"
-        wanted = [*NEEDED, "confidence", *_BOX, "quality",
-                  *(f"AU{au:02d}_{kind}" for kind in "rpc" for au in self.aus)]
-        # What is not there is read as the first column and then made NaN.
-        places = [self.names.index(name) if name in self.names else -1 for name in wanted]
-        self._absent = [i for i, place in enumerate(places) if place < 0]
-        self._places = [max(place, self.named) - self.named for place in places]
+        self.named = names[0] == "input"
+        self.rated = "quality" in names
+        self._wanted = [*NEEDED, "confidence", *_BOX, "quality",
+                        *(f"AU{au:02d}_{kind}" for kind in "rpc" for au in self.aus)]
 
     @property
-    def rated(self) -> bool:
-        return "quality" in self.names
+    def cut(self) -> bool:
+        return self._rows.cut
 
     def blocks(self) -> Iterator[tuple[np.ndarray, ...]]:
         count = len(self.aus)
-        rows, line = self._rows(), 2
-        while block := list(itertools.islice(rows, _BLOCK)):
-            numbers = self._numbers(block, line)
-            line += len(block)
-            numbers[:, self._absent] = np.nan
+        there = [name in self._rows.names for name in self._wanted]
+        for values, inputs in self._rows.blocks(list(itertools.compress(self._wanted, there)), ["input"] * self.named):
+            numbers = np.full((len(values), len(there)), np.nan)
+            numbers[:, there] = values
+            if self.named:
+                self.inputs += inputs[0]
             level, chance, present = (numbers[:, 10 + i * count:10 + (i + 1) * count] for i in range(3))
             yield (numbers[:, :10].copy(), level.astype(np.float32), chance.astype(np.float32),
                    np.where(np.isnan(present), -1, present > 0.5).astype(np.int8))
-
-    def _rows(self) -> Iterator[str]:
-        """Lines of numbers; a first column `input` goes to `inputs`."""
-        if not self.named:
-            for line in self._lines():
-                if line.strip():
-                    yield line
-            return
-        for row in csv.reader(self._lines()):
-            if row:
-                self.inputs.append(row[0])
-                yield ",".join(row[1:])
-
-    def _lines(self) -> Iterator[str]:
-        before = None
-        for line in self._file:
-            if before is not None:
-                yield before
-            before = line
-        if before is not None:
-            self.cut = not before.endswith("\n")
-            if not self.cut:
-                yield before
-
-    def _numbers(self, lines: list[str], first: int) -> np.ndarray:
-        """float64 [n, fields wanted]."""
-        commas = len(self.names) - 1 - self.named
-        try:
-            for line, text in enumerate(lines, first):
-                if text.count(",") != commas:
-                    fields = text.count(",") + 1 + self.named
-                    raise InputError(f"line {line} of {self.path} is damaged: it has {fields} fields, the first line "
-                                     f"names {len(self.names)}")
-            return np.loadtxt(lines, delimiter=",", comments=None, usecols=self._places, ndmin=2)
-        except ValueError:
-            for line, text in enumerate(lines, first):
-                for name, field in zip(self.names[self.named:], text.split(","), strict=True):
-                    try:
-                        float(field)
-                    except ValueError:
-                        raise InputError(f"line {line} of {self.path} is damaged: {name} is {field.strip()[:20]!r}, "
-                                         "no number") from None
-            raise InputError(f"{self.path} is damaged between lines {first} and {first + len(lines)}") from None
 
 
 class _Builder:

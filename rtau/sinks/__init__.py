@@ -7,12 +7,22 @@ from typing import Protocol
 from ..types import Frame, Scores, Status
 from .meta import meta_path, write_meta
 from .overlay import OverlaySink, PictureSink, open_overlay
-from .table import COLUMN_GROUPS, CsvSink, check_columns, column_names
+from .table import (
+    COLUMN_GROUPS,
+    CsvSink,
+    TableSink,
+    check_columns,
+    check_table,
+    column_names,
+    open_table,
+    table_suffix,
+)
 from .terminal import TerminalSink, strongest_table
 from .window import WindowSink
 
-__all__ = ["COLUMN_GROUPS", "CsvSink", "OverlaySink", "PictureSink", "Sink", "TerminalSink", "WindowSink",
-           "check_columns", "column_names", "meta_path", "open_overlay", "strongest_table", "write_meta"]
+__all__ = ["COLUMN_GROUPS", "CsvSink", "OverlaySink", "PictureSink", "Sink", "TableSink", "TerminalSink",
+           "WindowSink", "check_columns", "check_table", "column_names", "meta_path", "open_overlay", "open_table",
+           "strongest_table", "table_suffix", "write_meta"]
 
 
 class Sink(Protocol):

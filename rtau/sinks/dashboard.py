@@ -140,7 +140,7 @@ def _head(text: Text, frame: Frame, scores: Scores, status: Status | None, width
     ascii_only = extras.ascii_only
     if status is not None:
         age = [(2, f"{1000 * status.age:.0f} ms old")] if status.age is not None else [(4, f"at {frame.time:.1f} s")]
-        parts = [(6, status.source), (0, f"{status.fps:.1f} fps"), *age, (3, f"{status.drops} dropped"),
+        parts = [(6, printable(status.source, ascii_only)), (0, f"{status.fps:.1f} fps"), *age, (3, f"{status.drops} dropped"),
                  (7, status.backend), *parts]
     gap = " | " if ascii_only else " · "
     while len(parts) > 1 and sum(len(words) for _, words in parts) + len(gap) * len(parts) + 4 > width:
@@ -156,12 +156,18 @@ def _head(text: Text, frame: Frame, scores: Scores, status: Status | None, width
             parts.remove(worst)
     if extras.note:
         # What one has just asked for matters most.
-        parts.insert(0, (0, extras.note.encode("ascii", "replace").decode() if ascii_only else extras.note))
+        parts.insert(0, (0, printable(extras.note, ascii_only)))
     text.append("rtau"[:width], Style(color="cyan", bold=True))
     for rank, words in parts:
         text.append(gap, _DIM)
         text.append(words, _BOLD if rank <= 1 else _PLAIN)
     text.truncate(width)
+
+
+def printable(words: str, ascii_only: bool) -> str:
+    """The words with a ? for each character that a terminal can't show: half a code of a damaged file name, too."""
+    encoding = "ascii" if ascii_only else "utf-8"
+    return words.encode(encoding, "replace").decode(encoding)
 
 
 def _title(text: Text, scores: Scores, row: int, width: int) -> None:

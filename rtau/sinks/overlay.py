@@ -13,8 +13,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ..draw import Overlay, draw_overlay
 from ..errors import OutputError
+from ..overlay import Overlay, check_style
 from ..types import Frame, Scores, Status
 from .paths import exists_error, open_output, output_error
 
@@ -31,21 +31,22 @@ _STILL_SECONDS = 1.0
 _KEY_SECONDS = 1.0
 
 
-def open_overlay(path: str | Path, *, overwrite: bool = False) -> OverlaySink | PictureSink:
+def open_overlay(path: str | Path, *, overwrite: bool = False, style: str = "bars") -> OverlaySink | PictureSink:
     """The sink that suits the name: a video, a picture, or a folder of pictures.
 
     Args:
         path: `out.mp4` (also .m4v, .mov, .mkv) for a video; `out.jpg`, `out.png` for one picture; a folder
             that exists, or a name that ends with `/`, for one picture per picture of the source.
         overwrite: replace files that exist.
+        style: how the scores are drawn, see `rtau.overlay.STYLES`.
 
     Raises:
-        OutputError: the name fits none of these.
+        OutputError: the name fits none of these. UsageError: there is no such style.
     """
     suffix = Path(path).suffix.lower()
     if Path(path).is_dir() or str(path).endswith(("/", os.sep)) or suffix in PICTURE_SUFFIXES:
-        return PictureSink(path, overwrite=overwrite)
-    return OverlaySink(path, overwrite=overwrite)
+        return PictureSink(path, overwrite=overwrite, style=style)
+    return OverlaySink(path, overwrite=overwrite, style=style)
 
 
 class OverlaySink:
@@ -60,12 +61,15 @@ class OverlaySink:
         overwrite: replace a file that exists.
         crf: quality, 0 (best) to 51; 18..23 look good.
         preset: x264's name for speed against size.
+        style: how the scores are drawn, see `rtau.overlay.STYLES`.
 
     Raises:
         OutputError: the suffix is unknown; on entering or writing: the file exists or can't be written.
+        UsageError: there is no such style.
     """
 
-    def __init__(self, path: str | Path, *, overwrite: bool = False, crf: int = 20, preset: str = "ultrafast") -> None:
+    def __init__(self, path: str | Path, *, overwrite: bool = False, crf: int = 20, preset: str = "ultrafast",
+                 style: str = "bars") -> None:
         self.path = Path(path)
         if self.path.suffix.lower() not in VIDEO_FORMATS:
             raise OutputError(f"can't write a video named {self.path.name}: end it with {', '.join(VIDEO_FORMATS)}, "
@@ -73,6 +77,7 @@ class OverlaySink:
         self.overwrite = overwrite
         self.crf = crf
         self.preset = preset
+        self.style = check_style(style)
         self._queue: queue.Queue[tuple[Frame, Scores] | None] | None = None
         self._worker: threading.Thread | None = None
         self._error: OutputError | None = None
@@ -112,7 +117,7 @@ class OverlaySink:
         assert self._queue is not None
         try:
             with _Encoder(self.path, size, crf=self.crf, preset=self.preset) as encoder:
-                overlay, last = Overlay(), None
+                overlay, last = Overlay(self.style), None
                 while (item := self._queue.get()) is not None:
                     frame, scores = item
                     if frame.still:
@@ -206,15 +211,18 @@ class PictureSink:
     Args:
         path: `out.jpg`, `out.png` or the like for a single picture; else a folder, made if its parent exists.
         overwrite: replace files that exist.
+        style: how the scores are drawn, see `rtau.overlay.STYLES`.
 
     Raises:
+        UsageError: there is no such style.
         OutputError: on entering or writing: a file exists or can't be written, or a single picture was named
             and the source has more.
     """
 
-    def __init__(self, path: str | Path, *, overwrite: bool = False) -> None:
+    def __init__(self, path: str | Path, *, overwrite: bool = False, style: str = "bars") -> None:
         self.path = Path(path)
         self.overwrite = overwrite
+        self._overlay = Overlay(style)
         self._folder = self.path.suffix.lower() not in PICTURE_SUFFIXES or self.path.is_dir()
         self._written = 0
         self._names: set[str] = set()
@@ -243,7 +251,9 @@ class PictureSink:
                               f"{self.path.with_suffix('.mp4')}, or a folder such as "
                               f"{self.path.with_suffix('')}{os.sep}")
         target = self._target(frame)
-        bgr = cv2.cvtColor(draw_overlay(frame.image, scores), cv2.COLOR_RGB2BGR)
+        if frame.still:
+            self._overlay.forget()
+        bgr = cv2.cvtColor(self._overlay(frame.image, scores), cv2.COLOR_RGB2BGR)
         try:
             done, data = cv2.imencode(target.suffix.lower(), bgr)
         except cv2.error:

@@ -22,14 +22,16 @@ class RecorderSink:
 
     Args:
         folder: where the files go.
+        style: how the scores are drawn, see `rtau.overlay.STYLES`.
 
     Attributes:
         written: files that were begun, in order.
         problem: why the last file could not be written; None if it could.
     """
 
-    def __init__(self, folder: str | Path = ".") -> None:
+    def __init__(self, folder: str | Path = ".", *, style: str = "bars") -> None:
         self.folder = Path(folder)
+        self.style = style
         self.written: list[Path] = []
         self.problem: str | None = None
         self._wanted = threading.Event()
@@ -67,7 +69,7 @@ class RecorderSink:
         if self._wanted.is_set():
             try:
                 if self._video is None:
-                    self._video = OverlaySink(self._name("mp4"))
+                    self._video = OverlaySink(self._name("mp4"), style=self.style)
                     self._video.__enter__()
                     self.written.append(self._video.path)
                 self._video.write(frame, scores, status)
@@ -79,7 +81,7 @@ class RecorderSink:
     def _save(self, frame: Frame, scores: Scores) -> None:
         path = self._name("png")
         try:
-            with PictureSink(path) as picture:
+            with PictureSink(path, style=self.style) as picture:
                 picture.write(frame, scores)
             self.written.append(path)
         except OutputError as error:

@@ -1,28 +1,17 @@
-"""Scores as a CSV table: one row per face per frame, on disk as soon as the frame is done."""
+"""Scores as a table: one row per face per frame, on disk as soon as the frame is done."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import UsageError
+from ..tables.files import FORMATS, parquet_module
+from ..tables.layout import COLUMN_GROUPS, TOOLS, Layout, layout_like, rtau_layout
 from ..types import Frame, Scores, Status
-from .paths import close_output, open_output, output_error
-
-#: Groups of columns that are written when asked for, and what they hold.
-COLUMN_GROUPS: dict[str, str] = {
-    "landmarks": "x_0..x_67, y_0..y_67: the 68 points in pixels",
-    "raw": "AU01_r_raw.., AU01_p_raw..: intensity and probability before smoothing",
-    "quality": "quality: how good the picture of the face is, 0..1",
-}
-
-_BASE = ("frame", "face_id", "timestamp", "confidence", "success", "box_x", "box_y", "box_w", "box_h",
-         "pose_Rx", "pose_Ry", "pose_Rz")
-_BASE_FORMAT = ("%d", "%d", "%.6f", "%.3f", "%d", "%.2f", "%.2f", "%.2f", "%.2f", "%.4f", "%.4f", "%.4f")
+from .rows import CsvRows, RowFile
 
 
 def check_columns(columns: Iterable[str]) -> frozenset[str]:
@@ -39,88 +28,53 @@ def check_columns(columns: Iterable[str]) -> frozenset[str]:
 
 def column_names(aus: tuple[int, ...], columns: Iterable[str] = (), *, with_input: bool = False) -> list[str]:
     """The header of a table, in order: `input` if asked for, the base columns, the AUs, then the chosen groups."""
-    names = [*(["input"] if with_input else []), *_BASE,
-             *(f"AU{au:02d}_{kind}" for kind in "rcp" for au in aus)]
-    if "landmarks" in columns:
-        names += [f"{axis}_{i}" for axis in "xy" for i in range(68)]
-    if "raw" in columns:
-        names += [f"AU{au:02d}_{kind}_raw" for kind in "rp" for au in aus]
-    if "quality" in columns:
-        names.append("quality")
-    return names
+    return rtau_layout(aus, columns, with_input=with_input).names
 
 
-class CsvSink:
-    """Writes scores as comma-separated text with a header, UTF-8, `\\n` line ends.
+class TableSink:
+    """Writes scores as rows of a file.
 
-    A frame's rows go to the system in one unbuffered write, so a process killed at any time leaves all frames
-    so far. Where nothing can be said (no face, not assessable) the field is `NaN`, never 0. A frame without a
-    face gives one row with face_id -1 and success 0. pose_Rx, pose_Ry, pose_Rz are pitch, yaw and roll in radians.
+    Where nothing can be said (no face, not assessable) the value is NaN, never 0. A frame without a face gives one
+    row with face_id -1 and success 0. pose_Rx, pose_Ry, pose_Rz are pitch, yaw and roll in radians.
 
     Args:
-        path: the file to write; its folder must exist.
-        aus: the AUs to write, in this order; each must be among those of the scores.
-        columns: further groups of columns, from `COLUMN_GROUPS`.
-        with_input: put the name of the frame's file into a first column, `input`.
-        overwrite: replace a file that exists.
+        file: what takes the rows; entered and left with the sink.
+        layout: the file's.
+        aus: the AUs to write, each among those of the scores; what the layout has of others is NaN.
+        columns: groups of `COLUMN_GROUPS` that the layout needs.
 
     Attributes:
         rows: rows written so far, without the header.
-
-    Raises:
-        UsageError: a column group is unknown.
-        OutputError: on entering or writing: the file exists, or can't be written.
     """
 
-    def __init__(self, path: str | Path, aus: tuple[int, ...], *, columns: Iterable[str] = frozenset(),
-                 with_input: bool = False, overwrite: bool = False) -> None:
-        self.path = Path(path)
-        self.aus = tuple(aus)
-        self.columns = check_columns(columns)
-        self.with_input = with_input
-        self.overwrite = overwrite
+    def __init__(self, file: RowFile, layout: Layout, aus: tuple[int, ...], columns: frozenset[str]) -> None:
+        self.path = file.path
+        self.aus, self.columns = tuple(aus), columns
         self.rows = 0
-        self._file: int | None = None
-        self._size = 0
-        n = len(self.aus)
-        formats = [*_BASE_FORMAT, *["%.3f"] * n, *["%.0f"] * n, *["%.4f"] * n]
-        if "landmarks" in self.columns:
-            formats += ["%.2f"] * 136
-        if "raw" in self.columns:
-            formats += [*["%.3f"] * n, *["%.4f"] * n]
-        if "quality" in self.columns:
-            formats.append("%.3f")
-        self._format = ",".join(formats)
-        self._fields = len(formats)
+        self._file = file
+        names = rtau_layout(self.aus, columns, with_input=True).names
+        self._fields = len(names) - 1
+        self._take = layout.taker(names)
 
-    def __enter__(self) -> CsvSink:
-        self._file = open_output(self.path, overwrite=self.overwrite)
-        self.rows = self._size = 0
-        try:
-            self._append(",".join(column_names(self.aus, self.columns, with_input=self.with_input)) + "\n")
-        except BaseException:
-            self._close()
-            raise
+    def __enter__(self) -> TableSink:
+        self.rows = 0
+        self._file.__enter__()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._close()
+        self._file.__exit__(*exc)
 
     def write(self, frame: Frame, scores: Scores, status: Status | None = None) -> None:
         """Append the frame's rows."""
         table = self._numbers(frame, scores)
-        lines = [(self._format % tuple(row)).replace("nan", "NaN") for row in table.tolist()]
-        if self.with_input:
-            name = _quoted(frame.input)
-            lines = [f"{name},{line}" for line in lines]
-        self._append("\n".join(lines) + "\n")
-        self.rows += len(lines)
+        self._file.write(self._take(table), [frame.input] * len(table))
+        self.rows += len(table)
 
     def _numbers(self, frame: Frame, scores: Scores) -> np.ndarray:
-        """float64 [rows, fields] without `input`."""
+        """float64 [rows, 1 + fields]; the first is `input`, which is no number."""
         if len(scores) == 0:
-            row = np.full((1, self._fields), np.nan)
-            row[0, :5] = frame.index, -1, frame.time, 0, 0
+            row = np.full((1, 1 + self._fields), np.nan)
+            row[0, 1:6] = frame.index, -1, frame.time, 0, 0
             return row
         if scores.aus != self.aus:
             scores = scores.select(self.aus)
@@ -128,7 +82,7 @@ class CsvSink:
         boxes = faces.boxes.astype(np.float64)
         ones = np.ones(n)
         intensity, presence = _judged(scores)
-        parts = [np.stack([ones * frame.index, faces.ids, ones * frame.time, faces.scores, ones], 1),
+        parts = [np.stack([ones * np.nan, ones * frame.index, faces.ids, ones * frame.time, faces.scores, ones], 1),
                  boxes[:, :2], boxes[:, 2:] - boxes[:, :2], faces.pose[:, [1, 0, 2]],
                  intensity, np.where(np.isnan(presence), np.nan, scores.present), presence]
         if "landmarks" in self.columns:
@@ -139,37 +93,140 @@ class CsvSink:
             parts.append(scores.quality[:, None])
         return np.concatenate(parts, axis=1)
 
-    def _append(self, text: str) -> None:
-        if self._file is None:
-            raise ValueError("CsvSink is not open: use it in a `with` statement")
-        data = text.encode()
-        try:
-            done = os.write(self._file, data)
-            while done < len(data):
-                done += os.write(self._file, data[done:])
-        except OSError as error:
-            # A full disk may have taken a part of the rows: cut it off, so that the file ends with a whole line.
-            # A device or a pipe can't be cut.
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._file, self._size)
-                os.lseek(self._file, self._size, os.SEEK_SET)
-            raise output_error(self.path, error) from error
-        self._size += len(data)
 
-    def _close(self) -> None:
-        file, self._file = self._file, None
-        if file is not None:
-            close_output(file, self.path)
+class CsvSink(TableSink):
+    """Writes scores as comma-separated text with a header, UTF-8, `\\n` line ends.
+
+    A frame's rows go to the system in one unbuffered write, so a process killed at any time leaves all frames so far.
+
+    Args:
+        path: the file to write; its folder must exist.
+        aus: the AUs to write, in this order; each must be among those of the scores.
+        columns: further groups of columns, from `COLUMN_GROUPS`.
+        with_input: put the name of the frame's file into a first column, `input`.
+        overwrite: replace a file that exists.
+
+    Raises:
+        UsageError: a column group is unknown.
+        OutputError: on entering or writing: the file exists, or can't be written.
+    """
+
+    def __init__(self, path: str | Path, aus: tuple[int, ...], *, columns: Iterable[str] = frozenset(),
+                 with_input: bool = False, overwrite: bool = False) -> None:
+        groups = check_columns(columns)
+        layout = rtau_layout(tuple(aus), groups, with_input=with_input)
+        super().__init__(CsvRows(Path(path), layout, overwrite=overwrite), layout, aus, groups)
+
+
+def open_table(path: str | Path, aus: tuple[int, ...], *, columns: Iterable[str] = frozenset(),
+               with_input: bool = False, overwrite: bool = False, like: str | None = None,
+               format: str | None = None) -> TableSink:
+    """A sink that writes a table in any format and layout.
+
+    Args:
+        path: the file; its end says the format where `format` doesn't.
+        aus: the AUs to write; in another tool's layout, those of its AUs that are not among them are NaN.
+        columns: groups of `COLUMN_GROUPS`; another tool's layout has the points anyhow, and no place for the others.
+        with_input: have a column with the name of each row's file.
+        overwrite: replace what exists.
+        like: a tool of `TOOLS`, or None for rtau's own columns.
+        format: one of `FORMATS`, or None.
+
+    Raises:
+        UsageError: these contradict each other, or pyarrow is needed and not installed.
+    """
+    path = Path(path)
+    groups = check_columns(columns)
+    check_like(like, groups)
+    if like is None:
+        layout = rtau_layout(tuple(aus), groups, with_input=with_input)
+    else:
+        layout = layout_like(like, with_input=with_input)
+        sources = {column.source for column in layout.columns}
+        if not sources & set(rtau_layout(tuple(aus)).names[12:]):
+            raise UsageError(f"{TOOLS[like]}'s layout has none of the AUs {', '.join(map(str, aus))}")
+        groups = groups | {"landmarks"}
+    return TableSink(open_row_file(path, layout, table_format(path, format), overwrite=overwrite), layout, aus, groups)
+
+
+def open_row_file(path: Path, layout: Layout, format: str, *, overwrite: bool = False, keep: bool = True) -> RowFile:
+    """The file that takes rows in a format.
+
+    Args:
+        keep: see `ParquetRows`.
+
+    Raises:
+        UsageError: it needs a package that isn't installed.
+    """
+    if format == "parquet":
+        from .parquet import ParquetRows
+        return ParquetRows(path, layout, overwrite=overwrite, keep=keep)
+    if format == "jsonl":
+        from .jsonl_rows import JsonlRows
+        return JsonlRows(path, layout, overwrite=overwrite)
+    return CsvRows(path, layout, overwrite=overwrite)
+
+
+def table_format(path: str | Path | None, format: str | None = None) -> str:
+    """The format of a table: as asked for, or by the end of its name (before a `.partial`), or CSV.
+
+    Raises:
+        UsageError: it is unknown, or the name says another.
+    """
+    if format is not None and format not in FORMATS:
+        raise UsageError(f"unknown format {format!r}: choose from {', '.join(FORMATS)}")
+    name = "" if path is None else Path(path).name.lower().removesuffix(".partial")
+    named = next((known for known in FORMATS if name.endswith(f".{known}")), None)
+    if format is not None and named is not None and named != format:
+        raise UsageError(f"--format {format} contradicts the name {Path(path or '').name}: change one of them")
+    return format or named or "csv"
+
+
+def table_suffix(format: str | None = None, like: str | None = None) -> str:
+    """How the name of a table ends that rtau names itself: .csv, .jsonl or .parquet, in whichever layout.
+
+    Raises:
+        UsageError: the format or the layout is unknown.
+    """
+    check_like(like)
+    return f".{table_format(None, format)}"
+
+
+def check_table(path: Path, columns: Iterable[str], *, format: str | None, like: str | None, report: bool = False
+                ) -> None:
+    """Whether `open_table` would take these, before long work begins.
+
+    Args:
+        report: a page is to be made of the table.
+
+    Raises:
+        UsageError: it would not.
+    """
+    check_like(like, check_columns(columns))
+    if table_format(path, format) == "parquet":
+        parquet_module()
+    if report and like is not None:
+        raise UsageError(f"--report is made of rtau's own columns, not of {TOOLS[like]}'s: leave out one of them")
+
+
+def check_like(like: str | None, columns: Iterable[str] = ()) -> None:
+    """Whether there is such a layout, and it has a place for the groups of columns.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if like is None:
+        return
+    if like not in TOOLS:
+        raise UsageError(f"unknown layout {like!r}: choose from {', '.join(TOOLS)}")
+    homeless = sorted(set(columns) - {"landmarks"})
+    if like == "libreface" and "landmarks" in columns:
+        homeless = ["landmarks", *homeless]
+    if homeless:
+        raise UsageError(f"{TOOLS[like]}'s layout has no place for {' and '.join(homeless)}: leave out --columns or "
+                         "--like")
 
 
 def _judged(scores: Scores) -> tuple[np.ndarray, np.ndarray]:
     """Intensity and presence, NaN where not assessable. A network of presence alone tells no intensity anywhere."""
     return np.where(scores.assessable, scores.intensity, np.nan), np.where(scores.assessable, scores.presence, np.nan)
-
-
-def _quoted(text: str) -> str:
-    """A field of text, quoted where CSV needs it; bytes that are no text (odd file names) are replaced."""
-    text = text.encode(errors="replace").decode()
-    if any(c in text for c in ',"\n\r'):
-        return '"' + text.replace('"', '""') + '"'
-    return text

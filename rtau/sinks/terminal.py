@@ -18,7 +18,7 @@ from ..au import BY_NUMBER
 from ..errors import OutputError
 from ..summary import Summary
 from ..types import Frame, Scores, Status
-from .dashboard import Extras, au_style, count_text, dashboard, reading, value_text
+from .dashboard import Extras, au_style, count_text, dashboard, printable, reading, value_text
 from .paths import os_reason
 from .trends import Trends
 
@@ -96,7 +96,7 @@ class TerminalSink:
             self._said = now
             line = plain_line(frame, scores, status) + (f"  {note}" if (note := self.note()) else "")
             try:
-                self.console.print(line, soft_wrap=True, markup=False, highlight=False)
+                self.console.print(printable(line, self.console.options.ascii_only), soft_wrap=True, markup=False, highlight=False)
             except OSError as error:
                 raise OutputError(f"can't write to the terminal: {os_reason(error)}") from error
 
@@ -129,7 +129,8 @@ class TerminalSink:
         if self.help is not None:
             return Text("\n".join(line[:size.width] for line in self.help[:size.height]), no_wrap=True, end="")
         if self._latest is None:
-            return Text(" ".join(filter(None, ("waiting for the first frame", self.note())))[:size.width])
+            words = " ".join(filter(None, ("waiting for the first frame", self.note())))
+            return Text(printable(words, self.console.options.ascii_only)[:size.width])
         extras = Extras(self._clock() - self._started, self.note(), self.hint, self._trends.copy(), self.chosen,
                         self.console.options.ascii_only)
         return dashboard(*self._latest, width=size.width, height=size.height, extras=extras)

@@ -9,8 +9,8 @@ import sys
 
 import cv2
 
-from ..draw import Overlay
 from ..errors import OutputError
+from ..overlay import Overlay
 from ..types import Frame, Scores, Status
 
 log = logging.getLogger(__name__)
@@ -26,15 +26,17 @@ class WindowSink:
 
     Args:
         title: of the window.
+        style: how the scores are drawn, see `rtau.overlay.STYLES`.
 
     Raises:
+        UsageError: there is no such style.
         OutputError: on entering: there is no screen, or this OpenCV can't open windows.
     """
 
-    def __init__(self, title: str = "rtau") -> None:
+    def __init__(self, title: str = "rtau", *, style: str = "bars") -> None:
         self.title = title
         self.closed = False
-        self._overlay = Overlay()
+        self._overlay = Overlay(style)
         self._open = False
 
     def __enter__(self) -> WindowSink:

@@ -10,6 +10,7 @@ import av
 
 from rtau.errors import InputError, UsageError
 from rtau.source import PICTURES, VIDEOS, is_picture, natural
+from rtau.video import open_container
 
 from .draft import Draft
 from .faces import Listing
@@ -60,7 +61,7 @@ def _media(folder: Path) -> list[Path]:
 def _frames(file: Path) -> int:
     """How many frames a video holds, by its packets; 0 where it can't be read."""
     try:
-        with av.open(str(file.absolute()), metadata_errors="replace") as container:
+        with open_container(file) as container:
             return sum(1 for packet in container.demux(video=0) if packet.size)
     except (av.FFmpegError, OSError, IndexError) as error:
         log.debug("%s: %s", file, error)
