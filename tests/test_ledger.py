@@ -85,8 +85,8 @@ def test_other_settings_make_it_anew(options, analysis, says, task):
 
 def test_what_changes_no_number_changes_nothing(task):
     analysis = {"device": "cpu", "precision": "float32", "aus_text": "all"}
-    assert again(replace(task, options=replace(FEW, max_pixels=10**6, overwrite=True), analysis=analysis,
-                         threads=1)).state == "skipped"
+    assert again(replace(task, options=replace(FEW, max_pixels=10**6, overwrite=True, crop_size=64), analysis=analysis,
+                         threads=1)).state == "skipped"  # there are no crops
 
 
 def test_an_overlay_asked_for_later_makes_it_anew(task):
@@ -94,6 +94,9 @@ def test_an_overlay_asked_for_later_makes_it_anew(task):
     assert again(replace(task, job=job)).state == "done"
     record = again(replace(task, job=replace(job, overlay=job.out.with_name("other.mp4"))))
     assert record.notes == ["redone: settings changed (overlay)"] and (job.out.parent / "other.mp4").exists()
+    record = again(replace(task, job=replace(job, overlay=job.out.with_name("other.mp4")),
+                           options=replace(FEW, overlay_style="minimal")))
+    assert record.notes == ["redone: settings changed (overlay)"]
 
 
 def test_another_input_makes_it_anew(task, fixtures):

@@ -24,6 +24,8 @@ KEY = "record"
 _TOLD = frozenset({"aus_text", "model", "backend", "device", "precision", "detector", "landmarks", "smooth", "threads"})
 #: Names for people, where they differ.
 _WORDS = {"rest_seconds": "calibrate", "smoothing": "smooth"}
+#: How an output is made: a setting that counts where there is that output.
+_HOW = {"overlay": "overlay_style", "crops": "crop_size"}
 _CHUNK = 4 << 20
 
 Steps = Callable[[], object]
@@ -71,9 +73,10 @@ def settings(job: Job, options: Options, read: Mapping[str, Any]) -> dict[str, A
     Args:
         read: see `reading`.
     """
-    chosen = {one.name: getattr(options, one.name) for one in fields(options) if one.metadata.get("numbers", True)}
-    outputs = {one.name: getattr(job, one.name) is not None for one in fields(job)
-               if one.name not in ("paths", "pictures", "out")}
+    chosen = {one.name: getattr(options, one.name) for one in fields(options)
+              if one.metadata.get("numbers", True) and one.name not in _HOW.values()}
+    outputs = {one.name: getattr(job, one.name) is not None and (one.name not in _HOW or getattr(options, _HOW[one.name]))
+               for one in fields(job) if one.name not in ("paths", "pictures", "out")}
     return {**read, **_plain({**chosen, **outputs})}
 
 
