@@ -146,7 +146,10 @@ class _Lazy:
         """The analyzer, made ready."""
         if self._analyzer is None:
             self._watcher.stage("start")
-            self._analyzer = open_analyzer(**self._asked, threads=self._threads).prepare(side_by_side=True)
+            try:
+                self._analyzer = open_analyzer(**self._asked, threads=self._threads).prepare(side_by_side=True)
+            except InputError as error:  # a profile or a model, which is no file to analyse
+                raise UsageError(str(error)) from None
         return self._analyzer
 
     @property
