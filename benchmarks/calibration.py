@@ -7,12 +7,17 @@ Judged are the renders of the same person, whose AUs are known, and the smiling 
 AUs that are there are found, how many that are not are seen all the same, and the mean over AUs of the AUC. Renders
 come from the same photograph, so light and camera are those of the resting face, as they are when one calibrates and
 goes on; a profile from another day is worth less.
+
+With --clips, clips with truth that `rtau eval --suite open` makes: each played to and fro, five times, as one
+recording; the last time is judged, without and with the automatic baseline.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -21,10 +26,13 @@ from rtau_train.cutting import crops_of
 from rtau_train.data.people import part_of
 from rtau_train.data.renders import open_renders
 from rtau_train.evaluate import auc
+from rtau_train.suite.clips import Clip, list_clips, truth_path
 from rtau_train.suite.photographs import Photograph, list_portraits
+from rtau_train.suite.recordings import read_truth
 
 from rtau.analyze import Analyzer
 from rtau.backends import open_backend
+from rtau.baseline import BASELINES
 from rtau.calibrate import Calibrator, Profile
 from rtau.errors import RtauError
 from rtau.source import open_source
@@ -60,15 +68,57 @@ def profile_of(scores: Scores, weights: Weights) -> Profile:
                    weights.sha256, "")
 
 
+def with_baseline(clips: Sequence[Clip], passes: int = 5) -> list[str]:
+    """Lines on the automatic baseline; see above."""
+    moving = [clip for clip in clips if not clip.still]
+    told: dict[str, list[np.ndarray]] = {name: [] for name in BASELINES}
+    truth: list[np.ndarray] = []
+    for clip in moving:
+        answer = read_truth(truth_path(clip.video))
+        with open_source(str(clip.video)) as source:
+            frames = list(source)
+        step = frames[1].time
+        for name in BASELINES:
+            analyzer = Analyzer(baseline=name)
+            aus = [au for au in analyzer.aus if au in answer.presence]
+            columns = [analyzer.aus.index(au) for au in aus]
+            for index in range(passes * len(frames)):
+                each, row = divmod(index, len(frames))
+                # To and fro: a jump would be another face.
+                frame = frames[row if each % 2 == 0 else len(frames) - 1 - row]
+                scores = analyzer(replace(frame, time=index * step, index=index))
+                if each == passes - 1:
+                    told[name].append(scores.presence[0, columns] if len(scores) else np.full(len(aus), np.nan))
+        truth += [np.array([answer.presence[au][row] for au in aus]) for row in range(len(frames))]
+    there = np.stack(truth)
+    before = step * len(frames) * (passes - 1)
+    lines = [f"{len(there)} frames of {len(moving)} people, after {before:.0f} s of the same"]
+    for name in BASELINES:
+        said = np.stack(told[name])
+        known = ~np.isnan(said) & ~np.isnan(there)
+        shown, absent = known & (there > 0.5), known & (there <= 0.5)
+        each = [auc(there[known[:, c], c] > 0.5, said[known[:, c], c]) for c in range(there.shape[1]) if shown[:, c].any()]
+        lines.append(f"baseline {name:<6} mean AUC {np.nanmean(each):.4f}, found {(said[shown] >= 0.5).mean():.1%} of "
+                     f"{shown.sum()}, seen where it is not {(said[absent] >= 0.5).mean():.2%} of {absent.sum()}")
+    return lines
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--faces", type=Path, required=True)
-    parser.add_argument("--renders", type=Path, required=True)
+    parser.add_argument("--faces", type=Path, help="portraits, for profiles")
+    parser.add_argument("--renders", type=Path, help="renders of the same people")
+    parser.add_argument("--clips", type=Path, help="folder of clips with truth, for the automatic baseline")
     parser.add_argument("--part", choices=("validation", "test"), default="test")
     parser.add_argument("--count", type=int, default=2200, help="renders to measure on")
     args = parser.parse_args()
+    if not args.clips and not (args.faces and args.renders):
+        parser.error("give --faces and --renders, or --clips")
     cv2.setNumThreads(1)
     try:
+        if args.clips:
+            print("\n".join(with_baseline(list_clips([args.clips]))))
+        if not args.faces or not args.renders:
+            return 0
         weights = find_weights("au")
         names, size = weights.labels, int(weights.facts["config"]["size"])
         renders = open_renders(args.renders, args.part).select(names)
