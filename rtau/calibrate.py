@@ -17,7 +17,7 @@ import numpy as np
 
 from .au import BY_NUMBER
 from .blink import CLOSED
-from .errors import InputError, OutputError, RtauError, UsageError
+from .errors import InputError, RtauError, UsageError
 from .odds import chance, log_odds, ordinary_odds, quantile
 from .smooth import ON
 from .types import Frame, Scores
@@ -73,13 +73,11 @@ class Profile:
         Raises:
             OutputError: it can't be written.
         """
+        from .sinks.paths import replaced
+
         text = json.dumps({"rtau_profile": _VERSION, **asdict(self)}, indent=1).replace("NaN", "null")
-        try:
-            scratch = path.with_name(f".{path.name}.part")
-            scratch.write_text(text + "\n", encoding="utf-8")
-            scratch.replace(path)
-        except OSError as error:
-            raise OutputError(f"can't write {path}: {error.strerror}") from None
+        with replaced(path, folder=False, alone=False) as file:
+            file.write(text + "\n")
 
     @classmethod
     def load(cls, path: Path) -> Profile:

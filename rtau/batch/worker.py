@@ -1,7 +1,7 @@
 """A worker: a process that does tasks, one after the other, told over its standard input in lines of JSON.
 
-It answers on what was its standard output: {"ready": true} once, {"beat": ...} while it gets on, {"record": ...} when a task is done. Whatever
-libraries print goes to standard error. When whoever started it is gone, it ends at once.
+It answers on what was its standard output: {"ready": true} once, {"beat": ...} while it gets on, {"record": ...} when
+a task is done. Whatever libraries print goes to standard error. When whoever started it is gone, it ends at once.
 """
 
 from __future__ import annotations

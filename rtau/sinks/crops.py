@@ -15,7 +15,7 @@ import numpy as np
 from ..crop import similarity, warp
 from ..errors import OutputError, UsageError
 from ..types import Frame, Scores, Status
-from .paths import exists_error, open_output, output_error
+from .paths import exists_error, open_output, output_error, write_bytes
 
 log = logging.getLogger(__name__)
 
@@ -103,12 +103,7 @@ class CropSink:
             raise OutputError(f"{path} leads out of {self.folder}: choose another folder for the crops")
         # Compressed little: on one core there is no time for more.
         data = cv2.imencode(".png", cv2.cvtColor(crop, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
-        file = open_output(path, overwrite=self.overwrite)
-        try:
-            with os.fdopen(file, "wb") as stream:
-                stream.write(data.tobytes())
-        except OSError as error:
-            raise output_error(path, error) from error
+        write_bytes(path, data, overwrite=self.overwrite)
 
     def _note(self, row: tuple[object, ...]) -> None:
         assert self._index is not None

@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import OutputError
 from ..overlay import Overlay, check_style
 from ..types import Frame, Scores, Status
-from .paths import exists_error, open_output, output_error
+from .paths import exists_error, open_output, output_error, write_bytes
 
 log = logging.getLogger(__name__)
 
@@ -260,12 +260,7 @@ class PictureSink:
             done = False
         if not done:
             raise OutputError(f"can't write {target}: this OpenCV can't make {target.suffix} files: use .png or .jpg")
-        file = open_output(target, overwrite=self.overwrite)
-        try:
-            with os.fdopen(file, "wb") as stream:
-                stream.write(data.tobytes())
-        except OSError as error:
-            raise output_error(target, error) from error
+        write_bytes(target, data, overwrite=self.overwrite)
         self._written += 1
 
     def _target(self, frame: Frame) -> Path:

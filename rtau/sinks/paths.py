@@ -86,6 +86,20 @@ def open_output(path: Path, *, overwrite: bool = False) -> int:
         raise output_error(path, error) from error
 
 
+def write_bytes(path: Path, data: Any, *, overwrite: bool = False) -> None:
+    """Write a whole file at once; `data` is bytes, or an array of them.
+
+    Raises:
+        OutputError: it exists and `overwrite` is False, or it can't be written.
+    """
+    file = open_output(path, overwrite=overwrite)
+    try:
+        with os.fdopen(file, "wb") as stream:
+            stream.write(data)
+    except OSError as error:
+        raise output_error(path, error) from error
+
+
 @contextlib.contextmanager
 def replaced(path: Path, mode: str = "w", *, folder: bool = True, sync: bool = False, alone: bool = True, **options: Any
              ) -> Iterator[IO]:
