@@ -243,6 +243,25 @@ def _splice(data: bytearray, other: bytes, rng: np.random.Generator) -> bytearra
     return data[:_place(data, rng)] + other[int(rng.integers(len(other))):]
 
 
+def damage_behind(data: bytes, least: float, rng: np.random.Generator) -> tuple[str, int, bytes]:
+    """A copy that is sound up to some byte: how it was damaged, that byte, and the copy.
+
+    Args:
+        least: share of the file before which nothing is touched.
+    """
+    at = int(rng.integers(int(least * len(data)), len(data) - 1))
+    whole, rest = bytearray(data[:at]), bytearray(data[at:])
+    ways = [_flip, _overwrite, _remove, _repeat, _insert]
+    number = int(rng.integers(len(ways) + 2))
+    if number == len(ways):
+        return "truncate", at, bytes(whole)
+    if number > len(ways):
+        return "noise", at, bytes(whole) + rng.bytes(len(rest))
+    for _ in range(int(rng.integers(1, 6))):
+        rest = ways[number](rest, rng)
+    return ways[number].__name__.strip("_"), at, bytes(whole + rest)
+
+
 def odd_videos(folder: Path) -> Iterator[tuple[str, str, bytes]]:
     """Videos that are whole but strange: name, what is strange, bytes."""
     def made(name: str, codec: str, **more) -> bytes:

@@ -1,8 +1,13 @@
-"""The Action Units rtau knows: number, FACS name, region, colour, and named sets."""
+"""What scores are about: the Action Units rtau knows, with region, colour and named sets; and other attributes."""
 
 from __future__ import annotations
 
+import colorsys
+import re
+import zlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, get_args
 
 from .errors import UsageError
@@ -12,6 +17,9 @@ Region = Literal["brow", "eye", "nose", "cheek", "mouth", "jaw"]
 #: In the order in which a network tells whether they show.
 REGIONS: tuple[Region, ...] = get_args(Region)
 
+#: The number of an Action Unit, or the name of another attribute that a network of one's own reads, such as "Smiling".
+Label = int | str
+
 
 @dataclass(frozen=True)
 class ActionUnit:
@@ -20,19 +28,42 @@ class ActionUnit:
     Attributes:
         number: FACS number.
         name: FACS name.
-        region: part of the face that moves.
+        region: part of the face that moves; None for an AU that rtau knows by its number alone.
         colour: RGB, 0..255, the same in every picture and terminal.
     """
 
     number: int
     name: str
-    region: Region
+    region: Region | None
     colour: tuple[int, int, int]
 
     @property
     def code(self) -> str:
         """Two-digit name used in columns: ``AU01``."""
         return f"AU{self.number:02d}"
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """Anything else that a network tells of a face, with the same facts as an `ActionUnit`.
+
+    Attributes:
+        code: its name, as columns have it.
+        name: "", since the code says all.
+        region: None, since it may be seen anywhere.
+        colour: RGB, 0..255, made of the name: the same in every picture and terminal.
+    """
+
+    code: str
+    name: str = ""
+    region: None = None
+
+    @property
+    def colour(self) -> tuple[int, int, int]:
+        """See the class."""
+        hue = zlib.crc32(self.code.encode()) / 2**32
+        red, green, blue = (round(255 * value) for value in colorsys.hsv_to_rgb(hue, 0.62, 0.95))
+        return red, green, blue
 
 
 _TABLE: tuple[ActionUnit, ...] = (
@@ -66,6 +97,9 @@ BY_NUMBER: dict[int, ActionUnit] = {au.number: au for au in _TABLE}
 #: Numbers of all AUs that rtau reports with the shipped network, in column order.
 AUS: tuple[int, ...] = tuple(BY_NUMBER)
 
+#: Of AUs that it does not know: a table of another tool may have them.
+_GREY = (176, 180, 188)
+
 #: The AU sets of three published corpora.
 EMOTIONET: tuple[int, ...] = (1, 2, 4, 5, 6, 9, 12, 17, 20, 25, 26, 43)
 BP4D: tuple[int, ...] = (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24)
@@ -77,11 +111,54 @@ _SETS = {"all": AUS, "emotionet": EMOTIONET, "bp4d": BP4D, "disfa": DISFA}
 LETTERS = ("", "A", "B", "C", "D", "E")
 
 
+@lru_cache(maxsize=1024)
+def look_up(label: Label) -> ActionUnit | Attribute:
+    """What is known of an Action Unit, by its number, or of another attribute, by its name."""
+    if isinstance(label, str):
+        return Attribute(label)
+    return BY_NUMBER.get(label) or ActionUnit(label, "", None, _GREY)
+
+
+def label_of(name: str) -> Label:
+    """The label that a network calls so: 12 for "AU12"; other names as columns can have them, "mouth_open" for "mouth
+    open"."""
+    number = re.fullmatch(r"AU(\d+)", name)
+    return int(number[1]) if number else re.sub(r"\W+", "_", name).strip("_")
+
+
+def are_attributes(labels: Iterable[Label]) -> bool:
+    """Whether these are no Action Units: scores are of the one or of the other."""
+    return any(isinstance(label, str) for label in labels)
+
+
+def names_of(labels: Iterable[Label]) -> str:
+    """Labels for people, as one types them: "1, 2, 12" or "Smiling, Eyeglasses"."""
+    return ", ".join(map(str, labels))
+
+
 def intensity_letter(intensity: float) -> str:
     """FACS letter of an intensity 0..5: the grade reached, '' below A or for NaN."""
     if not intensity >= 1:
         return ""
     return LETTERS[min(int(intensity), 5)]
+
+
+def parse_labels(text: str, known: Sequence[Label] = AUS) -> tuple[Label, ...]:
+    """Read a user's choice of AUs or, where these are known, of attributes: ``"Smiling,Eyeglasses"``.
+
+    Arguments, result and errors are those of `parse_aus`. Large and small letters are the same.
+    """
+    if not are_attributes(known):
+        return parse_aus(text, tuple(au for au in known if isinstance(au, int)))
+    by_name = {str(name).casefold(): name for name in known}
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    for word in words:
+        if word.casefold() not in by_name:
+            raise UsageError(f"unknown attribute {word!r}: choose from {names_of(known)}")
+    if not words:
+        raise UsageError(f"no attribute named: choose from {names_of(known)}")
+    chosen = {by_name[word.casefold()] for word in words}
+    return tuple(name for name in known if name in chosen)
 
 
 def parse_aus(text: str, known: tuple[int, ...] = AUS) -> tuple[int, ...]:

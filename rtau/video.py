@@ -269,6 +269,9 @@ class Video(Reader):
                         self._reached = max(self._reached, (begun or 0) + (packet.duration or 0))
                         yield packet
                 return
+            except IndexError:
+                # PyAV trips at the very end over a stream that only appeared on the way.
+                return
             except av.FFmpegError as error:
                 errors += 1
                 if errors >= _READ_ERRORS:

@@ -346,6 +346,15 @@ def test_a_record_is_one_line():
     assert "\n" not in line and "a\\nb.mp4" in line and "half of it" in line and "redone: x" in line
 
 
+@pytest.mark.parametrize("error", ["in/a.mp4 can't be read", "in/a.mp4: can't be read", "can't be read"])
+def test_a_record_names_its_file_once(error):
+    failed = record("in/a.mp4", "failed", error=error)
+    assert line_of(failed) == "in/a.mp4: failed: can't be read"
+    console = Console(file=io.StringIO(), width=100)
+    console.print(results_table(Results([failed])))
+    assert console.file.getvalue().count("in/a.mp4") == 1 and "failed: can't be read" in console.file.getvalue()
+
+
 def test_the_display_shows_the_whole_and_each_worker():
     now = [0.0]
     console = Console(file=io.StringIO(), force_terminal=True, width=100)

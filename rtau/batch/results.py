@@ -120,7 +120,7 @@ def line_of(record: Record) -> str:
                    f"{printable(record.out).plain} ({record.speed:.0f} frames/s)")
     elif record.state == "skipped":
         figures = "skipped, done before"
-    more = "; ".join(filter(None, [figures, *record.notes, *([f"{record.state}: {record.error}"] if record.error else [])]))
+    more = "; ".join(filter(None, [figures, *record.notes, *([f"{record.state}: {_reason(record)}"] if record.error else [])]))
     return f"{printable(record.name).plain}: {more or record.state}"
 
 
@@ -143,8 +143,15 @@ def _happened(record: Record) -> Text:
     # "redone: ..." says that it is done.
     state = "" if record.state == "done" and record.notes[:1] and record.notes[0].startswith("redone") else record.state
     text = Text(state, _COLOURS[record.state])
-    said = "; ".join([*record.notes, *([record.error] if record.error else [])])
+    said = "; ".join([*record.notes, *filter(None, [_reason(record)])])
     return text.append(": " * bool(state and said) + said, "default")
+
+
+def _reason(record: Record) -> str:
+    """The error without the file's name in front, which stands there already."""
+    said = record.error or ""
+    return next((said.removeprefix(record.name + after) for after in (": ", " ") if said.startswith(record.name + after)),
+                said)
 
 
 def _share(part: int, whole: int) -> str:
