@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .au import BY_NUMBER
+from .au import AUS, Label, are_attributes, names_of, parse_labels
 from .backends import Runner, open_backend
 from .baseline import BASELINES, Baseline
 from .blink import BLINK, CLOSED, Blinks
@@ -37,7 +37,8 @@ class Analyzer:
     from one frame to the next. The networks are made ready at the first frame, or by `prepare`.
 
     Args:
-        aus: AU numbers to report, by default all that the network reads.
+        aus: AU numbers to report, or names of attributes where the network reads those; or in words, as --aus has
+            them. By default all that the network reads.
         model: the AU network, a .safetensors file that `rtau export` wrote; by default the shipped one.
         detector: a name of `rtau.detect.DETECTORS`, or an object like one.
         detector_model: model file of a detector, in place of its own (yunet, rtau).
@@ -54,12 +55,13 @@ class Analyzer:
             networks' memory, on a GPU, and "host", on the CPU, elsewhere.
 
     Raises:
-        UsageError: a name that does not exist, an engine that can't be had, or AUs that the network does not read.
+        UsageError: a name that does not exist, an engine that can't be had, AUs that the network does not read, or a
+            resting face for one that reads attributes.
         InputError: `model` is no such file.
         RtauError: weights missing or damaged.
     """
 
-    def __init__(self, *, aus: tuple[int, ...] | None = None, model: str | Path | None = None,
+    def __init__(self, *, aus: tuple[Label, ...] | str | None = None, model: str | Path | None = None,
                  detector: str | Detector = "auto", detector_model: Path | None = None,
                  landmarks: str | Landmarker = "rtau", backend: str = "auto", device: str = "auto",
                  precision: str = "auto", smooth: str = "one-euro", profile: str | Path | Profile | None = None,
@@ -69,7 +71,8 @@ class Analyzer:
         self._weights = find_weights("au") if model is None else open_weights(model)
         self.aus = _choose(aus, self._weights)
         #: Those that the network reads: a blink is told by how long the eyes are closed.
-        self._read_aus = tuple(sorted({CLOSED if au == BLINK else au for au in self.aus}))
+        self._read_aus = tuple(sorted({CLOSED if au == BLINK else au for au in self.aus},
+                                      key=list(self._weights.columns).index))
         self._blinks = Blinks() if BLINK in self.aus else None
         self.watch = Stopwatch()
         self._detector, self._detector_model, self._landmarks = detector, detector_model, landmarks
@@ -201,7 +204,8 @@ class Analyzer:
         quality, assessable = assess(aligned.frame, aligned.faces, light, self._read_aus, *sight)
         columns = [self._weights.columns[au] for au in self._read_aus]
         presence = np.where(assessable, presence[:, columns], np.nan).astype(np.float32)
-        intensity = np.where(assessable, np.clip(intensity[:, columns], 0, 5), np.nan).astype(np.float32)
+        graded = assessable & (not are_attributes(self._read_aus))
+        intensity = np.where(graded, np.clip(intensity[:, columns], 0, 5), np.nan).astype(np.float32)
         return Scores(self._read_aus, aligned.faces, presence, intensity, np.nan_to_num(presence) >= ON, assessable,
                       quality)
 
@@ -217,19 +221,23 @@ class Analyzer:
         return LandmarkReader(weights, open_backend(weights, **self._engine), cutter)
 
 
-def _choose(wanted: tuple[int, ...] | None, weights: Weights) -> tuple[int, ...]:
-    """The AUs to report of those that a network reads."""
+def _choose(wanted: tuple[Label, ...] | str | None, weights: Weights) -> tuple[Label, ...]:
+    """The AUs to report of those that a network reads; the attributes of one that reads no AUs."""
     if weights.facts.get("kind") != "au":
         raise UsageError(f"{weights.path.name} is a network for {weights.facts.get('kind', 'something else')}, which "
                          "reads no Action Units")
-    known = tuple(au for au in BY_NUMBER if (CLOSED if au == BLINK else au) in weights.columns)
-    if not known:
-        raise UsageError(f"{weights.path.name} reads no Action Units but {', '.join(weights.labels[:4])}: judge it "
-                         "with rtau eval")
+    aus = tuple(au for au in AUS if (CLOSED if au == BLINK else au) in weights.columns)
+    known = aus or tuple(weights.columns)
+    if not aus and len(known) < len(weights.labels):
+        raise UsageError(f"{weights.path.name} reads attributes whose names differ in signs alone, so that their columns "
+                         "would have one name: rename them, and train again")
+    if isinstance(wanted, str):
+        # "all" is what the network reads, which need not be all that rtau knows.
+        wanted = None if wanted.strip().lower() == "all" else parse_labels(wanted, AUS if aus else known)
     missing = [au for au in wanted or () if au not in known]
     if missing:
-        raise UsageError(f"{weights.path.name} does not read AU {', '.join(map(str, missing))}: choose from "
-                         f"{', '.join(map(str, known))}")
+        raise UsageError(f"{weights.path.name} does not read {'AU ' if aus else ''}{names_of(missing)}: choose from "
+                         f"{names_of(known)}")
     return known if wanted is None else tuple(wanted)
 
 

@@ -7,7 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from .au import Label
 from .blink import CLOSED
+from .calibrate import check_rest
 from .odds import chance, log_odds, ordinary_odds, quantile
 from .smooth import ON
 from .types import Frame, Scores
@@ -27,6 +29,9 @@ class Baseline:
         aus: AU numbers of the scores.
         ordinary: see `rtau.calibrate.Calibrator`.
         seconds: how far back it looks.
+
+    Raises:
+        UsageError: the scores are of attributes, which have no resting state.
     """
 
     #: Chances are looked at so many times a second.
@@ -36,7 +41,9 @@ class Baseline:
     #: Seconds after which it says something.
     FIRST = 10.0
 
-    def __init__(self, aus: tuple[int, ...], ordinary: dict[int, float] | None = None, *, seconds: float = 120.0) -> None:
+    def __init__(self, aus: tuple[Label, ...], ordinary: dict[Label, float] | None = None, *,
+                 seconds: float = 120.0) -> None:
+        check_rest(aus)
         self._ordinary = ordinary_odds(aus, ordinary)
         self._free = np.array(aus) == CLOSED
         self._seconds = seconds

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .au import BY_NUMBER
+from .au import Label, are_attributes, look_up
 from .blink import CLOSED
 from .errors import InputError, RtauError, UsageError
 from .odds import chance, log_odds, ordinary_odds, quantile
@@ -64,7 +64,7 @@ class Profile:
     @property
     def doubts(self) -> tuple[str, ...]:
         """What makes one wonder whether the face was at rest, for people."""
-        return tuple(f"AU{au} ({BY_NUMBER[au].name}) was there all the time" for au, presence in
+        return tuple(f"AU{au} ({look_up(au).name}) was there all the time" for au, presence in
                      zip(self.aus, self.presence, strict=True) if presence >= 0.8)
 
     def save(self, path: Path) -> None:
@@ -116,7 +116,7 @@ class Resting:
 
     def __init__(self, weights: str) -> None:
         self._weights = weights
-        self._aus: tuple[int, ...] = ()
+        self._aus: tuple[Label, ...] = ()
         self._times: list[float] = []
         self._rows: list[np.ndarray] = []  # [2, C], presence and intensity
 
@@ -166,7 +166,7 @@ class Calibrator:
     it while it is followed.
 
     Args:
-        aus: AU numbers of the scores.
+        aus: labels of the scores.
         weights: sha256 of the AU network's weights.
         ordinary: presence 0..1 of each of the AUs that the network sees in an ordinary resting face.
 
@@ -175,7 +175,7 @@ class Calibrator:
         problem: why the last watch gave no profile; None if it did, or there was none.
     """
 
-    def __init__(self, aus: tuple[int, ...], weights: str, ordinary: dict[int, float] | None = None) -> None:
+    def __init__(self, aus: tuple[Label, ...], weights: str, ordinary: dict[Label, float] | None = None) -> None:
         self._aus, self._weights = aus, weights
         self._ordinary = ordinary_odds(aus, ordinary)
         self.profile: Profile | None = None
@@ -201,8 +201,9 @@ class Calibrator:
         """Apply a profile from now on.
 
         Raises:
-            UsageError: it was made with another network.
+            UsageError: it was made with another network, or the scores are of attributes.
         """
+        check_rest(self._aus)
         if profile.weights != self._weights:
             raise UsageError("the profile was made with other weights, whose habits differ: calibrate again")
         presence = dict(zip(profile.aus, profile.presence, strict=True))
@@ -222,7 +223,12 @@ class Calibrator:
 
     def watch(self, seconds: float) -> None:
         """Watch the face from the next frame on for so long, and apply what it shows then. Until then the profile so
-        far, if any, stays."""
+        far, if any, stays.
+
+        Raises:
+            UsageError: the scores are of attributes.
+        """
+        check_rest(self._aus)
         self._watched, self._seconds, self._begun, self._left, self.problem = {}, seconds, None, seconds, None
 
     def __call__(self, frame: Frame, scores: Scores) -> Scores:
@@ -260,6 +266,17 @@ class Calibrator:
         except RestError as error:
             self.problem = str(error)
         self._watched = None
+
+
+def check_rest(aus: tuple[Label, ...]) -> None:
+    """Make sure that these have a resting state, which can be taken off.
+
+    Raises:
+        UsageError: they are attributes: who wears glasses wears them at rest too.
+    """
+    if are_attributes(aus):
+        raise UsageError(f"a resting face is taken off Action Units, not off attributes such as {aus[0]}: leave out "
+                         "--calibrate, --profile and --baseline, or take another --model")
 
 
 def _largest(scores: Scores) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .analyze import Analyzer
+from .au import are_attributes
 from .pipeline import Run
 from .sinks import TerminalSink
 from .sinks.recorder import RecorderSink
@@ -18,12 +19,13 @@ _STEP, _LEAST, _MOST = 1.5, 0.2, 20.0
 
 @dataclass(frozen=True)
 class _Key:
-    """One key: what it is called, what it does, in words and in deed."""
+    """One key: what it is called, what it does, in words and in deed; and in a word, for the hint."""
 
     key: str
     label: str
     words: str
     do: Callable[[], object]
+    hint: str = ""
 
 
 class Controls:
@@ -35,25 +37,27 @@ class Controls:
 
     def __init__(self, run: Run, analyzer: Analyzer, terminal: TerminalSink, recorder: RecorderSink) -> None:
         self._run, self._analyzer, self._terminal, self._recorder = run, analyzer, terminal, recorder
+        # Attributes have no resting state.
+        rest = () if are_attributes(analyzer.aus) else (
+            _Key("c", "c", f"watch your face at rest for {REST_SECONDS:g} s, and take off what it shows", self._calibrate,
+                 "calibrate"),
+            _Key("u", "u", "use no resting face any more", analyzer.calibrator.forget))
         self._keys = (
-            _Key("q", "q", "end the run", run.stop),
-            _Key(" ", "space", "pause, and go on", self._pause),
-            _Key("c", "c", f"watch your face at rest for {REST_SECONDS:g} s, and take off what it shows", self._calibrate),
-            _Key("u", "u", "use no resting face any more", analyzer.calibrator.forget),
-            _Key("s", "s", "write a picture into this folder", recorder.snapshot),
-            _Key("r", "r", "record a video into this folder, and end it", recorder.toggle),
+            _Key("q", "q", "end the run", run.stop, "quit"),
+            _Key(" ", "space", "pause, and go on", self._pause, "pause"),
+            *rest,
+            _Key("s", "s", "write a picture into this folder", recorder.snapshot, "snapshot"),
+            _Key("r", "r", "record a video into this folder, and end it", recorder.toggle, "record"),
             _Key("+", "+", "smooth more", lambda: self._smooth(1 / _STEP)),
             _Key("-", "-", "smooth less", lambda: self._smooth(_STEP)),
-            _Key("f", "f", "show one face after the other, then all", terminal.choose_next),
-            _Key("?", "?", "show this, and the scores again", self._help))
+            _Key("f", "f", "show one face after the other, then all", terminal.choose_next, "face"),
+            _Key("?", "?", "show this, and the scores again", self._help, "all keys"))
         self._said = ""
 
     @property
     def hint(self) -> str:
         """The keys in one line."""
-        return "  ".join(f"{key.label} {word}" for key, word in (
-            (self._keys[0], "quit"), (self._keys[1], "pause"), (self._keys[2], "calibrate"), (self._keys[4], "snapshot"),
-            (self._keys[5], "record"), (self._keys[8], "face"), (self._keys[9], "all keys")))
+        return "  ".join(f"{key.label} {key.hint}" for key in self._keys if key.hint)
 
     def press(self, key: str) -> None:
         """Do what a key asks for; nothing for others. From any thread."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .au import BY_NUMBER, REGIONS, Region
+from .au import REGIONS, Label, Region, look_up
 from .types import Faces, Frame
 
 #: Beyond these nothing is judged. Degrees; pixels between the outer eye corners; luma 0..255.
@@ -15,6 +15,8 @@ MIN_LUMA, MAX_LUMA, MIN_CONTRAST = 12.0, 245.0, 6.0
 MIN_PRESENCE = 0.5
 #: A region that shows with less chance is hidden.
 MIN_SIGHT = 0.5
+#: Share of a region's points, or of a face's, that must lie in the picture.
+_INSIDE = 0.8
 
 #: Points that must lie in the picture for the AUs of a region.
 _POINTS: dict[Region, tuple[int, ...]] = {
@@ -22,7 +24,7 @@ _POINTS: dict[Region, tuple[int, ...]] = {
     "cheek": (*range(36, 48), 48, 54), "mouth": tuple(range(48, 68)), "jaw": (*range(5, 12), *range(48, 68))}
 
 
-def assess(frame: Frame, faces: Faces, light: np.ndarray, aus: tuple[int, ...], sight: np.ndarray | None = None
+def assess(frame: Frame, faces: Faces, light: np.ndarray, aus: tuple[Label, ...], sight: np.ndarray | None = None
            ) -> tuple[np.ndarray, np.ndarray]:
     """Judge every face.
 
@@ -30,7 +32,7 @@ def assess(frame: Frame, faces: Faces, light: np.ndarray, aus: tuple[int, ...], 
         frame: the picture.
         faces: N faces in it.
         light: [2, N], of their aligned crops, see `luma`.
-        aus: AU numbers of the columns.
+        aus: labels of the columns; one without a region is judged where the face as a whole is seen.
         sight: [N, 6], the chance 0..1 that each region of `rtau.au.REGIONS` shows; None where the network
             doesn't tell, and a hand or a mask goes unnoticed.
 
@@ -44,10 +46,12 @@ def assess(frame: Frame, faces: Faces, light: np.ndarray, aus: tuple[int, ...], 
     whole = ((yaw <= MAX_YAW) & (pitch <= MAX_PITCH) & (eyes >= MIN_EYE_DISTANCE) & (faces.scores >= MIN_PRESENCE)
              & (mean >= MIN_LUMA) & (mean <= MAX_LUMA) & (contrast >= MIN_CONTRAST))
     inside = ((points >= -0.5) & (points <= np.array([width, height]) - 0.5)).all(2)
-    seen = np.stack([inside[:, _POINTS[region]].mean(1) > 0.8 for region in REGIONS], 1)
+    seen = np.stack([inside[:, _POINTS[region]].mean(1) > _INSIDE for region in REGIONS], 1)
     if sight is not None:
         seen &= sight >= MIN_SIGHT
-    assessable = whole[:, None] & seen[:, [REGIONS.index(BY_NUMBER[au].region) for au in aus]]
+    seen = np.column_stack([seen, inside.mean(1) > _INSIDE])
+    regions = [look_up(au).region for au in aus]
+    assessable = whole[:, None] & seen[:, [-1 if region is None else REGIONS.index(region) for region in regions]]
     factors = np.stack([
         1 - _ramp(yaw, 20, MAX_YAW), 1 - _ramp(pitch, 15, MAX_PITCH), _ramp(eyes, MIN_EYE_DISTANCE, 40),
         _ramp(contrast, MIN_CONTRAST, 25), faces.scores, inside.mean(1),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .au import Label
 from .errors import UsageError
 from .types import Frame, Scores
 
@@ -38,7 +39,7 @@ class Smoother:
     """Smooths the scores of every face by its id.
 
     Args:
-        aus: AU numbers of the columns.
+        aus: labels of the columns.
         method: "one-euro" (Casiez, Roussel, Vogel: "1 Euro Filter", CHI 2012) or "off".
         min_cutoff: Hz below which slow motion is cut; smaller is steadier.
         beta: how much the cutoff grows with speed (in full scales per second); larger lags less.
@@ -47,12 +48,12 @@ class Smoother:
         UsageError: an unknown method.
     """
 
-    def __init__(self, aus: tuple[int, ...], method: str = "one-euro", *, min_cutoff: float = 1.5,
+    def __init__(self, aus: tuple[Label, ...], method: str = "one-euro", *, min_cutoff: float = 1.5,
                  beta: float = 1.0) -> None:
         if method not in METHODS:
             raise UsageError(f"unknown smoothing {method!r}: choose from {', '.join(METHODS)}")
         self.method = method
-        cutoff = np.where(np.isin(aus, _FAST_AUS), 4 * min_cutoff, min_cutoff)
+        cutoff = np.array([4 * min_cutoff if au in _FAST_AUS else min_cutoff for au in aus])
         self._cutoff = np.tile(cutoff, 2)
         #: Multiplies the cutoffs: above 1 there is less smoothing. May be changed while running.
         self.pace = 1.0

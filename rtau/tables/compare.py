@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from rtau_train.evaluate import auc, f1, icc31, mae, pearson
 
+from ..au import Label, names_of
 from ..errors import InputError
 from .coding import Coding, read_coding
 from .matching import Pairs, match
@@ -21,7 +22,7 @@ class Agreement:
     """Of one AU, B against the reference A; NaN where it can't be given.
 
     Attributes:
-        au: its number.
+        au: its number, or an attribute's name.
         n: judgements with a yes or no in both.
         share_a, share_b: share of them that say yes.
         agreement: share of them that say the same.
@@ -35,7 +36,7 @@ class Agreement:
         bias: mean of B's intensity less A's.
     """
 
-    au: int
+    au: Label
     n: int
     share_a: float
     share_b: float
@@ -104,7 +105,7 @@ def compare_codings(a: Coding, b: Coding, *, by: str = "auto", shift: int = 0) -
     """As `compare_tables`, of tables that were read."""
     shared = [au for au in a.aus if au in b.aus]
     if not shared:
-        raise InputError(f"{a.path} and {b.path} have no AU in common: AU {_list(a.aus)} and AU {_list(b.aus)}")
+        raise InputError(f"{a.path} and {b.path} have no AU in common: AU {names_of(a.aus)} and AU {names_of(b.aus)}")
     pairs = match(a, b, by, shift)
     if not len(pairs.judgements):
         raise InputError(f"{a.path} and {b.path} have no face in common, in {len(pairs.moments)} frames that both have")
@@ -127,7 +128,7 @@ class _Judged:
     chance: np.ndarray
 
 
-def _judged(one: Coding, au: int, rows: np.ndarray, notes: list[str]) -> _Judged:
+def _judged(one: Coding, au: Label, rows: np.ndarray, notes: list[str]) -> _Judged:
     column = one.aus.index(au)
     intensity, yes, chance = (values[rows, column].astype(np.float64)
                               for values in (one.intensity, one.yes, one.chance))
@@ -149,7 +150,7 @@ def _together(notes: list[str]) -> list[str]:
             for (name, what), aus in found.items()]
 
 
-def _agreement(au: int, a: _Judged, b: _Judged) -> Agreement:
+def _agreement(au: Label, a: _Judged, b: _Judged) -> Agreement:
     both = ~np.isnan(a.yes) & ~np.isnan(b.yes)
     truth, said = a.yes[both] > 0.5, b.yes[both] > 0.5
     score, score_of = _first((("b", a.yes, b.chance), ("a", b.yes, a.chance)))
@@ -185,6 +186,3 @@ def cohen_kappa(truth: np.ndarray, said: np.ndarray) -> float:
 def _mean(values: np.ndarray) -> float:
     return float(np.mean(values)) if len(values) else float("nan")
 
-
-def _list(numbers: tuple[int, ...]) -> str:
-    return ", ".join(map(str, numbers)) or "none"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..au import names_of
 from ..errors import OutputError, UsageError
 from ..sinks.meta import meta_path
 from ..sinks.paths import exists_error, replaced
 from ..sinks.table import check_like, open_row_file, table_format
-from .layout import POINTS, TOOLS, Layout, layout_like, rtau_layout, short_list
+from .layout import AU_COLUMN, POINTS, TOOLS, Layout, layout_like, rtau_layout, short_list
 from .reading import ORIGINS, TableFile
 
 
@@ -90,9 +90,10 @@ def _layout(table: TableFile, like: str | None) -> Layout:
             ("quality", "quality" in table.names)) if there]
         return rtau_layout(table.aus, groups, with_input=with_input)
     layout = layout_like(like, points=points, with_input=with_input)
-    if not any(_is_au(column.source) and column.source in table.names for column in layout.columns):
-        raise UsageError(f"{TOOLS[like]}'s layout has no place for what {table.path} tells of Action Units: "
-                         f"{_words(table.kinds)} of AU {', '.join(map(str, table.aus))}")
+    if not any(AU_COLUMN.fullmatch(column.source) and column.source in table.names for column in layout.columns):
+        aus = [au for au in table.aus if not isinstance(au, str)]
+        raise UsageError(f"{TOOLS[like]}'s layout has no place for what {table.path} tells: "
+                         f"{_words(table.kinds)} of {'AU ' if aus else ''}{names_of(aus or table.aus)}")
     return layout
 
 
@@ -104,10 +105,6 @@ def _dropped(table: TableFile, layout: Layout) -> list[str]:
     kept = {column.source for column in layout.columns}
     # These five are made up where a table lacks them, and some follow from the rest.
     return [name for name in table.names if name not in kept and name not in ("success", "confidence")]
-
-
-def _is_au(name: str) -> bool:
-    return bool(re.fullmatch(r"AU\d\d_[rcp]", name))
 
 
 def _words(kinds: str) -> str:

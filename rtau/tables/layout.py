@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..au import Label, look_up
+
 #: Other tools whose layouts are known, and what people call them.
 TOOLS = {"openface": "OpenFace", "feat": "py-feat", "libreface": "LibreFace"}
 
@@ -31,6 +33,9 @@ _LIBREFACE_C = (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24)
 _LIBREFACE_R = (1, 2, 4, 5, 6, 9, 12, 15, 17, 20, 25, 26)
 
 _DEGREES = 180 / math.pi
+
+#: rtau's columns of AUs.
+AU_COLUMN = re.compile(r"AU(\d\d)_([rcp])")
 
 
 @dataclass(frozen=True)
@@ -117,9 +122,29 @@ class Layout:
         return take
 
 
-def au_column(au: int, kind: str) -> str:
-    """rtau's name for an AU's intensity "r", yes or no "c", or probability "p"."""
-    return f"AU{au:02d}_{kind}"
+def au_column(au: Label, kind: str) -> str:
+    """rtau's name for the intensity "r", yes or no "c", or probability "p" of an AU or another attribute."""
+    return f"{look_up(au).code}_{kind}"
+
+
+def au_columns(aus: Iterable[Label], kind: str) -> list[str]:
+    """rtau's names for the columns of a kind: attributes have no intensity."""
+    return [au_column(au, kind) for au in aus if kind != "r" or not isinstance(au, str)]
+
+
+def labels_in(names: Iterable[str], kinds: str = "cp") -> tuple[Label, ...]:
+    """What a table with columns of these names tells of: numbers of AUs, in order, then attributes.
+
+    Args:
+        names: rtau's.
+        kinds: of which an attribute has all, so that other columns are not taken for one.
+    """
+    names = list(dict.fromkeys(names))
+    aus = sorted({int(found[1]) for name in names if (found := AU_COLUMN.fullmatch(name))})
+    stems = [name[:-2] for name in names if name.endswith(f"_{kinds[0]}") and len(name) > 2]
+    attributes = [stem for stem in stems if not re.fullmatch(r"AU\d\d", stem)
+                  and all(f"{stem}_{kind}" in names for kind in kinds)]
+    return (*aus, *attributes)
 
 
 def _same(names: Iterable[str], form: str) -> list[Column]:
@@ -136,15 +161,15 @@ POINTS = tuple(f"{axis}_{i}" for axis in "xy" for i in range(68))
 _AU_FORMS = {"r": "%.3f", "c": "%.0f", "p": "%.4f"}
 
 
-def rtau_layout(aus: Sequence[int], groups: Iterable[str] = (), *, with_input: bool = False) -> Layout:
+def rtau_layout(aus: Sequence[Label], groups: Iterable[str] = (), *, with_input: bool = False) -> Layout:
     """rtau's own: `input` if asked for, the base columns, the AUs, then the chosen groups of `COLUMN_GROUPS`."""
     columns = [*([_INPUT] if with_input else []), *_BASE]
-    columns += [column for kind, form in _AU_FORMS.items() for column in _same((au_column(a, kind) for a in aus), form)]
+    columns += [column for kind, form in _AU_FORMS.items() for column in _same(au_columns(aus, kind), form)]
     if "landmarks" in groups:
         columns += _same(POINTS, "%.2f")
     if "raw" in groups:
         columns += [column for kind in "rp"
-                    for column in _same((f"{au_column(a, kind)}_raw" for a in aus), _AU_FORMS[kind])]
+                    for column in _same((f"{name}_raw" for name in au_columns(aus, kind)), _AU_FORMS[kind])]
     if "quality" in groups:
         columns += _same(("quality",), "%.3f")
     return Layout("rtau", tuple(columns))

@@ -10,18 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
+from ..au import Label
 from ..errors import InputError, UsageError
 from .files import RowReader, open_rows
-from .layout import POINTS, TOOLS, Column, Layout, layout_like
+from .layout import AU_COLUMN, POINTS, TOOLS, Column, Layout, au_columns, labels_in, layout_like
 
 #: What a table may come from, and what people call it. "coded" has AU columns and a frame or time, and little else.
 ORIGINS = {"rtau": "rtau", **TOOLS, "coded": "a coder"}
 
-_AU = re.compile(r"AU(\d\d)_([rcp])")
 #: Columns without which a table is not what it is taken for.
 _NEEDED = {"rtau": ("frame", "face_id", "timestamp", "success"), "openface": ("frame", "timestamp", "success"),
            "feat": ("frame",), "libreface": ("frame_idx",), "coded": ()}
-_AU_NAMES = {"rtau": _AU, "coded": _AU, "openface": re.compile(r"AU\d\d_[rc]"), "feat": re.compile(r"AU\d\d"),
+_AU_NAMES = {"rtau": AU_COLUMN, "coded": AU_COLUMN, "openface": re.compile(r"AU\d\d_[rc]"), "feat": re.compile(r"AU\d\d"),
              "libreface": re.compile(r"au_\d+(_intensity)?")}
 #: rtau's columns that every table is given.
 _ALWAYS = ("frame", "face_id", "timestamp", "confidence", "success")
@@ -53,7 +53,7 @@ class TableFile:
         path: the file.
         origin: whose layout it has.
         names: rtau's columns that it holds; the first five are frame, face_id, timestamp, confidence and success.
-        aus: AU numbers that it tells anything of.
+        aus: AU numbers that it tells anything of; then attributes.
         left: columns that have no place among rtau's.
         exact: whether its time stamps are more than whole seconds.
         has_frames, has_times, has_inputs: whether frames are numbered, have time stamps, and name their file.
@@ -80,7 +80,7 @@ class TableFile:
         self.has_inputs = "input" in self._columns
         self.exact = self.has_times and self._columns["timestamp"].form != "clock"
         self.names = [*_ALWAYS, *(name for name in self._columns if name not in (*_ALWAYS, "input"))]
-        self.aus = tuple(sorted({int(found[1]) for name in self.names if (found := _AU.fullmatch(name))}))
+        self.aus = labels_in(self.names, self._attribute_kinds)
         used = {column.name for column in self._columns.values()}
         # py-feat's whole seconds are told by its time stamps, where these are there.
         self.left = [name for name in self._rows.names if name in there - used - {"approx_time"}]
@@ -100,8 +100,7 @@ class TableFile:
     @property
     def kinds(self) -> str:
         """Which of intensity "r", yes or no "c" and probability "p" it tells."""
-        return "".join(kind for kind in "rcp" if any(name.endswith(f"_{kind}") and _AU.fullmatch(name)
-                                                     for name in self.names))
+        return "".join(kind for kind in "rcp" if set(au_columns(self.aus, kind)) & set(self.names))
 
     def blocks(self, names: list[str] | None = None) -> Iterator[Rows]:
         """All rows, once.
@@ -137,7 +136,7 @@ class TableFile:
     def _check(self) -> None:
         names = self._rows.names
         missing = [name for name in _NEEDED[self.origin] if name not in names]
-        if not any(_AU_NAMES[self.origin].fullmatch(name) for name in names):
+        if not any(_AU_NAMES[self.origin].fullmatch(name) for name in names) and not self._attributes(names):
             missing += {"feat": ["AU01, AU02 .."], "libreface": ["au_1 or au_1_intensity .."],
                         "openface": ["AU.._r or AU.._c"]}.get(self.origin, ["AU.._r, AU.._c or AU.._p"])
         if self.origin == "coded" and not {"frame", "timestamp"} & set(names):
@@ -158,8 +157,21 @@ class TableFile:
             # A tool's further AUs, of other versions than the layout's.
             found += _more_aus(self.origin, there, layout)
             return found
+        told = [column for kind in "cp" for column in au_columns(self._attributes(there), kind)]
+        own = {*_OWN, *told, *(f"{name}_raw" for name in told)}
         return [Column(name, "file" if name == "input" else "%.6f", name) for name in there
-                if name in _OWN or _AU.fullmatch(name) or re.fullmatch(r"AU\d\d_[rp]_raw", name)]
+                if name in own or AU_COLUMN.fullmatch(name) or re.fullmatch(r"AU\d\d_[rp]_raw", name)]
+
+    @property
+    def _attribute_kinds(self) -> str:
+        """What an attribute has columns of: coders write no probabilities."""
+        return "c" if self.origin == "coded" else "cp"
+
+    def _attributes(self, names: list[str]) -> list[Label]:
+        """Those among columns; other tools than rtau and a coder have none."""
+        if self.origin not in ("rtau", "coded"):
+            return []
+        return [label for label in labels_in(names, self._attribute_kinds) if isinstance(label, str)]
 
     def _complete(self, rows: np.ndarray) -> None:
         """Fill in what the tool does not tell, in place: the first five columns never lack but time and confidence."""

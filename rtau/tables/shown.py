@@ -17,7 +17,7 @@ from rich.text import Text
 from rtau_train.figures.tables import number, share
 
 from .. import __version__
-from ..au import BY_NUMBER
+from ..au import Label, look_up, names_of
 from ..sinks.paths import replaced
 from .coding import Coding
 from .compare import FIGURES, Agreement, Comparison
@@ -69,8 +69,9 @@ def describe(found: Comparison) -> list[str]:
     scored = {one.auc_of for one in found.aus} - {""}
     if scored == {"a"}:
         lines.append("AUC: A's probability against B's yes or no, since B has no probability.")
-    alone = [sorted(set(one.aus) - {found_one.au for found_one in found.aus}) for one in (found.a, found.b)]
-    lines += [f"Only in {name}: AU {', '.join(map(str, aus))}." for name, aus in zip("AB", alone, strict=True) if aus]
+    both = {one.au for one in found.aus}
+    alone = [[au for au in one.aus if au not in both] for one in (found.a, found.b)]
+    lines += [f"Only in {name}: AU {names_of(aus)}." for name, aus in zip("AB", alone, strict=True) if aus]
     return lines + list(found.notes)
 
 
@@ -87,7 +88,7 @@ def write_agreement_json(found: Comparison, path: Path | None) -> None:
                    "only_b": frames_b},
         "faces": {"matched_by": "boxes" if found.pairs.boxed else "order", "both": len(found.pairs.judgements),
                   "only_a": faces_a, "only_b": faces_b},
-        "aus": [{"name": _name(one.au), **_plain(asdict(one))} for one in found.aus],
+        "aus": [{"name": look_up(one.au).name, **_plain(asdict(one))} for one in found.aus],
         "mean": _plain({name: found.mean(name) for name in FIGURES}), "notes": list(found.notes)}
     text = json.dumps(whole, indent=2, ensure_ascii=path is None, allow_nan=False) + "\n"
     if path is None:
@@ -109,7 +110,7 @@ def write_agreement_csv(found: Comparison, path: Path) -> None:
         writer.writerow(["au", "name", *names[1:]])
         for one in found.aus:
             values = [getattr(one, name) for name in names[1:]]
-            writer.writerow([one.au, _name(one.au), *(_field(value) for value in values)])
+            writer.writerow([one.au, look_up(one.au).name, *(_field(value) for value in values)])
 
 
 def _about(one: Coding) -> dict[str, Any]:
@@ -128,9 +129,5 @@ def _field(value: object) -> object:
     return "NaN" if math.isnan(value) else f"{value:.4f}"
 
 
-def _name(au: int) -> str:
-    return BY_NUMBER[au].name if au in BY_NUMBER else ""
-
-
-def _title(au: int) -> str:
-    return f"AU{au:02d} {_name(au)}".rstrip()
+def _title(au: Label) -> str:
+    return f"{look_up(au).code} {look_up(au).name}".rstrip()

@@ -44,7 +44,8 @@ class Line:
         time.sleep(self.pause)
         return Batch({"x": torch.from_numpy(x), "y": torch.from_numpy(x @ WANTED), "known": torch.from_numpy(known)},
                      {"fit": float(known.sum()), "small": float(len(x))},
-                     tuple(f"point {share.step}.{row}" for row in share.rows(self.count)))
+                     tuple(f"point {share.step}.{row}" for row in share.rows(self.count)),
+                     rows=tuple(share.rows(self.count)))
 
     def factors(self, step):
         return {"fit": 1.0, "small": 0.01 if step >= 10 else 0.0}

@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -316,7 +317,7 @@ def test_unreadable_faces_are_listed_once_each(tmp_path, caplog):
     class Lacks(Line):
         def batch(self, share):
             batch = super().batch(share)
-            return Batch(batch.tensors, batch.weights, batch.sources, ("b.jpg", "a.jpg") if share.step % 2 else ())
+            return replace(batch, unreadable=("b.jpg", "a.jpg") if share.step % 2 else ())
 
     with caplog.at_level(logging.WARNING):
         train(Lacks(), settings_of(steps=10), tmp_path)

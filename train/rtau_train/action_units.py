@@ -96,7 +96,7 @@ class AuTask:
         visible = visible * (1 - covered)
         hidden = self._hidden(visible, covered)
         labels, intensity = np.where(hidden, np.int8(0), labels), np.where(hidden, np.float32(np.nan), intensity)
-        sources = labeled.source[picks]
+        sources, rows = labeled.source[picks], [2 * row for row in share.rows(loop.batch)]
         if unlabeled is not None and self.factors(share.step).get("co_regularization"):
             more, _, _, picks, others = self._draw(unlabeled, _UNLABELED, loop.unlabeled_batch or loop.batch, share)
             crops, sources = np.concatenate([crops, more]), np.concatenate([sources, unlabeled.source[picks]])
@@ -104,6 +104,7 @@ class AuTask:
             intensity = np.concatenate([intensity, np.full((len(more), labels.shape[1]), np.nan, np.float32)])
             visible = np.concatenate([visible, np.full((len(more), len(REGIONS)), np.nan, np.float32)])
             failed = failed + others
+            rows += [2 * row + 1 for row in share.rows(loop.unlabeled_batch or loop.batch)]
         told = np.arange(len(crops)) < len(share.rows(loop.batch))
         weights = {"supervised": float((labels != 0).sum())}
         if self.config.views == 2:
@@ -118,7 +119,7 @@ class AuTask:
             weights["place"] = float(len(points))
             tensors["points"] = np.concatenate([points, np.zeros((len(crops) - len(points), *points.shape[1:]), np.float32)])
         return Batch({name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in tensors.items()}, weights,
-                     tuple(sources.tolist()), tuple(failed))
+                     tuple(sources.tolist()), tuple(failed), tuple(rows))
 
     def _draw(self, faces: FaceSet, stream: int, count: int, share: Share
               ) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[int], list[str]]:

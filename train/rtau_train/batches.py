@@ -37,12 +37,15 @@ class Batch:
         weights: per loss term, over how many things (known labels, faces) its mean is taken.
         sources: of each face, for a person to look it up.
         unreadable: sources of faces that could not be read and were replaced by others.
+        rows: of each face, a number that no other of the step has, in whatever piece: chance within the network
+            depends on it. A network that knows no chance needs none.
     """
 
     tensors: dict[str, Tensor]
     weights: dict[str, float]
     sources: tuple[str, ...] = ()
     unreadable: tuple[str, ...] = ()
+    rows: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(next(iter(self.tensors.values())))
@@ -52,7 +55,8 @@ class Batch:
 
     def __reduce__(self):
         # Between processes as plain arrays: torch would pass each tensor by a file descriptor of its own.
-        return _unpacked, ({k: v.numpy() for k, v in self.tensors.items()}, self.weights, self.sources, self.unreadable)
+        return _unpacked, ({k: v.numpy() for k, v in self.tensors.items()}, self.weights, self.sources, self.unreadable,
+                           self.rows)
 
     def to(self, device: torch.device) -> Batch:
         """The same with its tensors on a device."""

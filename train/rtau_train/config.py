@@ -273,7 +273,12 @@ def build_recipe(values: dict[str, Any], changes: Sequence[str] = (), where: str
 
 def change_recipe(recipe: Recipe, changes: Sequence[str]) -> Recipe:
     """A recipe with changes as `read_recipe` takes them."""
-    return build_recipe(_given(recipe.as_dict()), changes) if changes else recipe
+    return recipe_of(recipe.as_dict(), changes) if changes else recipe
+
+
+def recipe_of(values: dict[str, Any], changes: Sequence[str] = ()) -> Recipe:
+    """The recipe that `Recipe.as_dict` was called of, with changes."""
+    return build_recipe(_given(values), changes)
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:

@@ -2,28 +2,31 @@
 
 Each process takes its share of every step's batch. What they learn is what one process would learn
 from the whole batch: loss terms are sums over all processes divided by counts over all processes,
-and batch norms share their statistics.
+and batch norms share their statistics. What they tell each other is numbers and JSON; nothing is unpickled.
 """
 
 from __future__ import annotations
 
 import contextlib
 import datetime
+import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from rtau.errors import UsageError
+from rtau.errors import RtauError, UsageError
 
 T = TypeVar("T")
 
-#: The first process validates alone while the others wait for it.
-_PATIENCE = datetime.timedelta(hours=2)
+#: A process that says nothing for so long within a step is lost: its machine is gone, say.
+_SILENCE = datetime.timedelta(minutes=10)
+#: The first process reads data, aligns them and validates alone while the others wait for it.
+_PATIENCE = datetime.timedelta(hours=12)
 
 
 @dataclass(frozen=True)
@@ -34,11 +37,13 @@ class Team:
         rank: number of this process, from 0; only process 0 writes files.
         size: how many there are.
         here: how many of them run on this machine.
+        talk: the group in which they may wait long for each other; None for one process alone.
     """
 
     rank: int = 0
     size: int = 1
     here: int = 1
+    talk: dist.ProcessGroup | None = field(default=None, repr=False, compare=False)
 
     @property
     def leads(self) -> bool:
@@ -54,20 +59,36 @@ class Team:
         return total.tolist()
 
     def tell(self, value: T) -> T:
-        """What process 0 has, for everyone."""
+        """What process 0 has, for everyone: plain values, as JSON has them (a tuple arrives as a list)."""
         if self.size == 1:
             return value
-        box: list[Any] = [value]
-        dist.broadcast_object_list(box, src=0)
-        return box[0]
+        data = _packed(value) if self.leads else b""
+        length = torch.tensor([len(data)])
+        dist.broadcast(length, src=0, group=self.talk)
+        box = _tensor(data, int(length))
+        dist.broadcast(box, src=0, group=self.talk)
+        return json.loads(bytes(box.numpy()))
 
     def gather(self, value: T) -> list[T]:
-        """What each process has, by rank."""
+        """What each process has, by rank; plain values as in `tell`."""
         if self.size == 1:
             return [value]
-        boxes: list[Any] = [None] * self.size
-        dist.all_gather_object(boxes, value)
-        return boxes
+        data = _packed(value)
+        lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
+        dist.all_gather(lengths, torch.tensor([len(data)]), group=self.talk)
+        longest = max(int(length) for length in lengths)
+        boxes = [torch.zeros(longest, dtype=torch.uint8) for _ in range(self.size)]
+        dist.all_gather(boxes, _tensor(data, longest), group=self.talk)
+        return [json.loads(bytes(box[:int(length)].numpy())) for box, length in zip(boxes, lengths, strict=True)]
+
+
+def _packed(value: object) -> bytes:
+    return json.dumps(value, default=float).encode()
+
+
+def _tensor(data: bytes, length: int) -> Tensor:
+    """Bytes at the beginning of so many, uint8."""
+    return torch.frombuffer(bytearray(data.ljust(max(length, 1), b" ")), dtype=torch.uint8)[:length]
 
 
 @contextlib.contextmanager
@@ -82,6 +103,7 @@ def join_team(device: str = "auto") -> Iterator[tuple[Team, torch.device]]:
 
     Raises:
         UsageError: there is no such device.
+        RtauError: another process has gone, or can't be reached.
     """
     rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     place = choose_device(device, int(os.environ.get("LOCAL_RANK", 0)))
@@ -90,11 +112,24 @@ def join_team(device: str = "auto") -> Iterator[tuple[Team, torch.device]]:
         return
     if place.type == "cuda":
         torch.cuda.set_device(place)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo", timeout=_PATIENCE)
     try:
-        yield Team(rank, size, int(os.environ.get("LOCAL_WORLD_SIZE", 1))), place
+        dist.init_process_group("cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo", timeout=_SILENCE)
+        talk = dist.new_group(backend="gloo", timeout=_PATIENCE)
+        yield Team(rank, size, int(os.environ.get("LOCAL_WORLD_SIZE", 1)), talk), place
+    except RuntimeError as error:
+        # Torch tells a lost peer from other faults by its words alone.
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error).lower():
+            raise
+        raise RtauError(f"process {rank} of {size} stops: another has gone or can't be reached "
+                        f"({_reason(error)}); the same command goes on from the last checkpoint") from error
     finally:
-        dist.destroy_process_group()
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _reason(error: RuntimeError) -> str:
+    """What torch says, without the place in its source and without what it advises."""
+    return (str(error).splitlines() or [type(error).__name__])[0].rpartition("] ")[2].split(". ")[0]
 
 
 def choose_device(name: str, local_rank: int = 0) -> torch.device:

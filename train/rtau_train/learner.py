@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from .batches import Batch, Share
 from .config import LoopSettings
 from .distributed import Team, share_norms
+from .dropout import salt_of, share_dropout
 from .schedule import averaging, learning_rate
 
 _TYPES = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -76,6 +77,7 @@ class Learner:
         self.averaged = copy.deepcopy(self.model).requires_grad_(False).eval()
         if team.size > 1:
             self.model = share_norms(self.model, device)
+        self._dropouts = share_dropout(self.model)
         self.optimizer = torch.optim.AdamW(_groups(self.model, settings.weight_decay), lr=settings.lr)
         self._type = _TYPES[settings.precision]
         # Gradients in half precision underflow unless the loss is scaled up; bfloat16 has the range of float32.
@@ -97,8 +99,8 @@ class Learner:
         settings = self.settings
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(step, peak=settings.lr, warmup=settings.warmup, steps=settings.steps)
-        # Dropout draws from a stream of the step's own, so that a restart repeats it.
-        _seed((settings.seed * 1_000_003 + step) * 1009 + self.team.rank, self.device)
+        for number, dropout in enumerate(self._dropouts):
+            dropout.salt = salt_of(settings.seed, step, number)
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         factors = self.task.factors(step)
@@ -139,6 +141,8 @@ class Learner:
     def _backward(self, piece: Batch, factors: Mapping[str, float], shares: Mapping[str, float], *, last: bool
                   ) -> dict[str, float]:
         """Add a piece's gradients; returns its terms. The processes' gradients meet at the last piece."""
+        for dropout in self._dropouts:
+            dropout.rows = piece.rows
         apart = contextlib.nullcontext() if last or self.team.size == 1 else self._objective.no_sync()  # type: ignore
         with apart:
             with torch.autocast(self.device.type, self._type, enabled=self._type is not None):
@@ -167,13 +171,6 @@ class _Objective(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         return self._task.loss(self.model, batch)
-
-
-def _seed(seed: int, device: torch.device) -> None:
-    """Of chance within the network; `torch.manual_seed` does more, and takes milliseconds."""
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
 
 
 def _groups(model: nn.Module, decay: float) -> list[dict[str, Any]]:

@@ -64,8 +64,9 @@ class Parts(Generic[F]):
             lone = [name for name, column in zip(faces.names, faces.labels.T, strict=True)
                     if not ((column > 0).any() and (column < 0).any())]
             if len(lone) == len(faces.names):
-                raise InputError(f"no label is both present and absent in {where}: it has nothing to learn from, or "
-                                 "its labels are not those of the network")
+                people = len(set(faces.subject.tolist()) - {""})
+                raise InputError(f"no label is both present and absent in {where}, among {len(faces)} faces of {people} "
+                                 "people: label more of them, or its labels are not those of the network")
             if lone:
                 log.warning("in %s always present, always absent or never known: %s; %s", where, ", ".join(lone), what)
 

@@ -95,7 +95,7 @@ class PointsTask:
             crops[place], places[place] = crop.image, _shares(crop.points, size)
         return Batch({"pixels": torch.from_numpy(crops), "points": torch.from_numpy(places)},
                      {"place": float(len(drawn))}, tuple(str(self.faces.source[face.pick]) for face in drawn),
-                     tuple(failed))
+                     tuple(failed), tuple(share.rows(self.recipe.loop.batch)))
 
     def factors(self, step: int) -> dict[str, float]:
         """One term, the same at every step."""

@@ -10,7 +10,7 @@ from rich.console import RenderableType
 
 from rtau.errors import InputError
 
-from .config import Recipe
+from .config import Recipe, recipe_of
 from .corpora import Bar, align_corpora, is_ready, open_unaligned
 from .distributed import Team, join_team
 from .learner import Task
@@ -96,4 +96,4 @@ def _aligned(recipe: Recipe, folder: Path, team: Team, bar: Bar, jobs: int) -> R
     """The first process aligns, the others wait for it."""
     if is_ready(recipe):
         return recipe
-    return team.tell(align_corpora(recipe, folder, bar=bar, jobs=jobs) if team.leads else recipe)
+    return recipe_of(team.tell((align_corpora(recipe, folder, bar=bar, jobs=jobs) if team.leads else recipe).as_dict()))

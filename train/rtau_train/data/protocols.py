@@ -202,7 +202,8 @@ def split_by_subject(faces: F, shares: Mapping[str, float], seed: int = 0) -> di
         raise UsageError("shares must be above 0, one for each part")
     names = _subjects(faces)
     if len(names) < len(shares):
-        raise InputError(f"{len(shares)} parts need at least {len(shares)} subjects, and there are {len(names)}")
+        raise InputError(f"{len(shares)} parts need at least {len(shares)} subjects, and there are {len(names)}: label "
+                         "pictures of more people, who teach in one part and are judged in another")
     who = np.searchsorted(names, faces.subject)
     # What each subject brings, in shares of all there is: faces, and positives of each label.
     worth = np.zeros((len(names), 1 + len(faces.names)))
