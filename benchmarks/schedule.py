@@ -220,6 +220,7 @@ def main() -> None:
                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     add = parser.add_argument
     add("--bench", type=Path, help="a report of rtau bench --json, whose speed from a file to a table counts")
+    add("--size", help="of the videos, one of that report's resolutions; else its clip's own")
     add("--frames-per-second", type=float, default=98.0, help="of one worker, without --bench")
     add("--hours", type=float, default=1e6, help="of video")
     add("--video-rate", type=float, default=30.0, help="frames a second of the videos")
@@ -239,7 +240,7 @@ def main() -> None:
     add("--back", type=float, default=6.0, help="minutes until it is replaced")
     add("--seed", type=int, default=0)
     args = parser.parse_args()
-    speed = measured_speed(args.bench) if args.bench else args.frames_per_second
+    speed = measured_speed(args.bench, args.size) if args.bench else args.frames_per_second
     rate = speed * args.every / args.video_rate
     fleet = Fleet(0, args.workers, rate, args.spread, args.slow, args.slowness, args.taken, args.back / 60)
     lengths = draw_lengths(args.hours, args.median / 60, args.length_spread, np.random.default_rng(args.seed))
@@ -275,8 +276,11 @@ def storage(hours: float, rows_a_second: float, mbit: float) -> Iterator[str]:
            f"CSV {rows * CSV_BYTES_A_ROW / 1e12:,.1f} TB")
 
 
-def measured_speed(file: Path) -> float:
+def measured_speed(file: Path, size: str | None = None) -> float:
     """Frames a second from a file to a table, of a report of `rtau bench --json`.
+
+    Args:
+        size: a row of its resolutions, such as "960x720"; None for its clip as it is.
 
     Raises:
         SystemExit: it holds none.
@@ -288,12 +292,11 @@ def measured_speed(file: Path) -> float:
         report = read_report(file)
     except RtauError as error:
         sys.exit(f"schedule: {error}")
+    table, row = ("resolutions", size) if size else ("pipeline", "to a table")
     for one in report.tables:
-        if one.name == "pipeline":
-            for name, values in one.rows:
-                if name == "to a table":
-                    return values[0]
-    sys.exit(f"schedule: {file} has no speed from a file to a table; measure with rtau bench --only pipeline --json FILE")
+        if one.name == table and row in dict(one.rows):
+            return dict(one.rows)[row][[column.name for column in one.columns].index("frames/s")]
+    sys.exit(f"schedule: {file} has no speed for {row!r}; measure with rtau bench --only pipeline,resolutions --json FILE")
 
 
 if __name__ == "__main__":

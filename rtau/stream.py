@@ -13,7 +13,7 @@ import av
 from .errors import InputError
 from .live import Live
 from .types import Frame
-from .video import Timeline, Upright, nominal_rate, video_stream
+from .video import Timeline, Upright, nominal_rate, packets_of, video_stream
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class Stream(Live):
 
     def _decode(self) -> Iterator[av.VideoFrame]:
         """Frames, past broken packets. Raises av.FFmpegError when the connection breaks."""
-        for packet in self._container.demux(self._stream):
+        for packet in packets_of(self._container, self._stream):
             if self._closing.is_set():
                 return
             if not packet.size:

@@ -93,6 +93,15 @@ def video_stream(container: av.container.InputContainer, name: str) -> av.VideoS
     return stream
 
 
+def packets_of(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:
+    """The packets of a stream, to the end. Raises av.FFmpegError."""
+    try:
+        yield from container.demux(stream)
+    except IndexError:
+        # PyAV trips at the very end over streams that only appeared on the way.
+        return
+
+
 def nominal_rate(stream: av.VideoStream) -> float | None:
     """Frames per second as the container claims."""
     rate = stream.average_rate or stream.guessed_rate
@@ -266,7 +275,7 @@ class Video(Reader):
         errors = 0
         while True:
             try:
-                for packet in self._container.demux(self._stream):
+                for packet in packets_of(self._container, self._stream):
                     # Packets of no size would tell the decoder that the file is over; some AVIs are full of them.
                     self.steps += 1
                     if packet.size:
@@ -275,9 +284,6 @@ class Video(Reader):
                         begun = packet.dts if packet.pts is None else packet.pts
                         self._reached = max(self._reached, (begun or 0) + (packet.duration or 0))
                         yield packet
-                return
-            except IndexError:
-                # PyAV trips at the very end over a stream that only appeared on the way.
                 return
             except av.FFmpegError as error:
                 errors += 1

@@ -92,14 +92,15 @@ def test_drawn_lengths_sum_to_what_was_asked():
 
 
 def test_the_speed_is_that_of_the_report(tmp_path):
-    def report(*rows):
-        return Report({"rtau": "0"}, (Table("pipeline", "", "what", (Column("frames/s"),), rows),))
-
-    keep_report(report(("decode alone", (600.0,)), ("to a table", (91.5,))), tmp_path / "bench.json")
-    assert measured_speed(tmp_path / "bench.json") == 91.5
-    keep_report(report(("decode alone", (600.0,))), tmp_path / "bench.json")
-    with pytest.raises(SystemExit, match="no speed"):
-        measured_speed(tmp_path / "bench.json")
+    kept = tmp_path / "bench.json"
+    rate, alone = Column("frames/s"), Column("decode alone, frames/s")
+    keep_report(Report({"rtau": "0"}, (
+        Table("pipeline", "", "what", (rate,), (("decode alone", (600.0,)), ("to a table", (91.5,)))),
+        Table("resolutions", "", "size", (alone, rate), (("480x360", (500.0, 95.0)), ("960x720", (250.0, 74.0)))))), kept)
+    assert measured_speed(kept) == 91.5
+    assert measured_speed(kept, "960x720") == 74.0
+    with pytest.raises(SystemExit, match="no speed for '1x1'"):
+        measured_speed(kept, "1x1")
 
 
 @pytest.mark.parametrize("lengths", [[], [0.0, 1.0], [-1.0], [math.nan]])
