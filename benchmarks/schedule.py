@@ -10,7 +10,7 @@ are assumptions, one option each. Prints, for each size of the fleet and each wa
     days        until the last file is done, and what it would take if nothing were lost and nobody waited
     used        share of the paid time in which files that stay were in work
     lost        share of the paid time that went into files whose machine was taken away
-    tail        hours from when 99 % of the video is done until all is
+    tail        hours from when the first machine has nothing more to do until all is done
     attempts    most often that one file was begun
     cost        paid machine-hours times --price, and the same for a thousand hours of video
     reads       Gbit/s from where the videos lie
@@ -35,8 +35,6 @@ import numpy as np
 PARQUET_BYTES_A_ROW, CSV_BYTES_A_ROW = 22e6 / 216_000, 88e6 / 216_000
 #: What a worker needs for a file beside its frames (`batch.py`), and to start.
 OVERHEAD_SECONDS, START_SECONDS = 0.1, 1.0
-#: One piece in so many that the tail leaves out.
-_TAIL = 0.01
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ class Outcome:
         hours: until all was done.
         paid: of machines, from the start until each had no more to do, less the time in which it was gone.
         useful: of workers, spent on what was finished; lost: on what was not.
-        tail: from when all but a hundredth of the video was done.
+        tail: from when the first worker had nothing more to do.
         attempts: most often that one file was begun.
         begun: how often files were begun in all.
     """
@@ -135,7 +133,7 @@ def simulate(lengths: np.ndarray, fleet: Fleet, *, overhead: float = 0.0, seed: 
     files, count = lengths.tolist(), len(lengths)
     attempts = [0] * count
     again: deque[int] = deque()
-    ends: list[tuple[float, float]] = []
+    done, first_idle = 0.0, math.inf
     last = [0.0] * fleet.machines
     useful = lost = 0.0
     begun, following = 0, 0
@@ -155,7 +153,7 @@ def simulate(lengths: np.ndarray, fleet: Fleet, *, overhead: float = 0.0, seed: 
                     older = machine.period(now, older)
                     heapq.heappush(events, (max(now, machine.begins[older]), other, older, -1, False))
             else:
-                ends.append((now, files[file]))
+                done = now
         machine = machines[worker // fleet.workers]
         period = machine.period(now, period)
         if machine.begins[period] > now:
@@ -167,6 +165,7 @@ def simulate(lengths: np.ndarray, fleet: Fleet, *, overhead: float = 0.0, seed: 
             file, following = following, following + 1
         else:
             idle.append((worker, period))
+            first_idle = min(first_idle, now)
             continue
         begun += 1
         attempts[file] += 1
@@ -178,15 +177,8 @@ def simulate(lengths: np.ndarray, fleet: Fleet, *, overhead: float = 0.0, seed: 
         else:
             lost += left
             heapq.heappush(events, (machine.ends[period], worker, period, file, True))
-    hours = ends[-1][0]
     paid = sum(until - machine.gone(until) for until, machine in zip(last, machines, strict=True))
-    return Outcome(hours, paid, useful, lost, hours - _when_done(ends, 1 - _TAIL), max(attempts), begun)
-
-
-def _when_done(ends: list[tuple[float, float]], share: float) -> float:
-    """When that share of the video was done."""
-    done = np.cumsum([length for _, length in ends])
-    return ends[int(np.searchsorted(done, share * done[-1] - 1e-9))][0]
+    return Outcome(done, paid, useful, lost, max(done - first_idle, 0.0), max(attempts), begun)
 
 
 def draw_lengths(hours: float, median: float, spread: float, rng: np.random.Generator) -> np.ndarray:
