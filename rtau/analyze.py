@@ -70,9 +70,10 @@ class Analyzer:
                  cutter: str = "auto") -> None:
         self._weights = find_weights("au") if model is None else open_weights(model)
         self.aus = _choose(aus, self._weights)
+        self._columns: dict[Label, int] = {**self._weights.columns, **self._weights.attributes}
         #: Those that the network reads: a blink is told by how long the eyes are closed.
         self._read_aus = tuple(sorted({CLOSED if au == BLINK else au for au in self.aus},
-                                      key=list(self._weights.columns).index))
+                                      key=list(self._columns).index))
         self._blinks = Blinks() if BLINK in self.aus else None
         self.watch = Stopwatch()
         self._detector, self._detector_model, self._landmarks = detector, detector_model, landmarks
@@ -202,7 +203,7 @@ class Analyzer:
     def _scores(self, aligned: Aligned, light: np.ndarray, presence: np.ndarray, intensity: np.ndarray,
                 *sight: np.ndarray) -> Scores:
         quality, assessable = assess(aligned.frame, aligned.faces, light, self._read_aus, *sight)
-        columns = [self._weights.columns[au] for au in self._read_aus]
+        columns = [self._columns[au] for au in self._read_aus]
         presence = np.where(assessable, presence[:, columns], np.nan).astype(np.float32)
         graded = assessable & (not are_attributes(self._read_aus))
         intensity = np.where(graded, np.clip(intensity[:, columns], 0, 5), np.nan).astype(np.float32)
@@ -227,17 +228,17 @@ def _choose(wanted: tuple[Label, ...] | str | None, weights: Weights) -> tuple[L
         raise UsageError(f"{weights.path.name} is a network for {weights.facts.get('kind', 'something else')}, which "
                          "reads no Action Units")
     aus = tuple(au for au in AUS if (CLOSED if au == BLINK else au) in weights.columns)
-    known = aus or tuple(weights.columns)
-    if not aus and len(known) < len(weights.labels):
-        raise UsageError(f"{weights.path.name} reads attributes whose names differ in signs alone, so that their columns "
+    known = aus or tuple(weights.columns) or tuple(weights.attributes)
+    if are_attributes(known) and len(known) < len(weights.labels):
+        raise UsageError(f"{weights.path.name} reads attributes whose names differ in signs alone, so that columns "
                          "would have one name: rename them, and train again")
     if isinstance(wanted, str):
         # "all" is what the network reads, which need not be all that rtau knows.
         wanted = None if wanted.strip().lower() == "all" else parse_labels(wanted, AUS if aus else known)
     missing = [au for au in wanted or () if au not in known]
     if missing:
-        raise UsageError(f"{weights.path.name} does not read {'AU ' if aus else ''}{names_of(missing)}: choose from "
-                         f"{names_of(known)}")
+        raise UsageError(f"{weights.path.name} does not read {names_of(missing)}: choose from "
+                         f"{', '.join(map(str, known))}")
     return known if wanted is None else tuple(wanted)
 
 

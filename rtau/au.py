@@ -123,7 +123,7 @@ def label_of(name: str) -> Label:
     """The label that a network calls so: 12 for "AU12"; other names as columns can have them, "mouth_open" for "mouth
     open"."""
     number = re.fullmatch(r"AU(\d+)", name)
-    return int(number[1]) if number else re.sub(r"\W+", "_", name).strip("_")
+    return int(number[1]) if number else re.sub(r"\W+", "_", name).strip("_") or "attribute"
 
 
 def are_attributes(labels: Iterable[Label]) -> bool:
@@ -131,9 +131,9 @@ def are_attributes(labels: Iterable[Label]) -> bool:
     return any(isinstance(label, str) for label in labels)
 
 
-def names_of(labels: Iterable[Label]) -> str:
-    """Labels for people, as one types them: "1, 2, 12" or "Smiling, Eyeglasses"."""
-    return ", ".join(map(str, labels))
+def names_of(labels: Sequence[Label]) -> str:
+    """Labels for people: "AU 1, 2, 12", or "Smiling, Eyeglasses"."""
+    return "AU " * isinstance(labels[0], int) + ", ".join(map(str, labels)) if labels else "none"
 
 
 def intensity_letter(intensity: float) -> str:
@@ -149,15 +149,17 @@ def parse_labels(text: str, known: Sequence[Label] = AUS) -> tuple[Label, ...]:
     Arguments, result and errors are those of `parse_aus`. Large and small letters are the same.
     """
     if not are_attributes(known):
-        return parse_aus(text, tuple(au for au in known if isinstance(au, int)))
+        return parse_aus(text, known)  # type: ignore[arg-type]
     by_name = {str(name).casefold(): name for name in known}
     words = [word.strip() for word in text.split(",") if word.strip()]
-    for word in words:
-        if word.casefold() not in by_name:
-            raise UsageError(f"unknown attribute {word!r}: choose from {names_of(known)}")
     if not words:
         raise UsageError(f"no attribute named: choose from {names_of(known)}")
-    chosen = {by_name[word.casefold()] for word in words}
+    chosen = set()
+    for word in words:
+        name = by_name.get(str(label_of(word)).casefold())
+        if name is None:
+            raise UsageError(f"unknown attribute {word!r}: choose from {names_of(known)}")
+        chosen.add(name)
     return tuple(name for name in known if name in chosen)
 
 

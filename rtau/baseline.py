@@ -41,7 +41,7 @@ class Baseline:
     #: Seconds after which it says something.
     FIRST = 10.0
 
-    def __init__(self, aus: tuple[Label, ...], ordinary: dict[Label, float] | None = None, *,
+    def __init__(self, aus: tuple[Label, ...], ordinary: dict[int, float] | None = None, *,
                  seconds: float = 120.0) -> None:
         check_rest(aus)
         self._ordinary = ordinary_odds(aus, ordinary)

@@ -75,7 +75,9 @@ class Profile:
         """
         from .sinks.paths import replaced
 
-        text = json.dumps({"rtau_profile": _VERSION, **asdict(self)}, indent=1).replace("NaN", "null")
+        numbers = {name: [None if math.isnan(value) else value for value in getattr(self, name)]
+                   for name in ("presence", "intensity")}
+        text = json.dumps({"rtau_profile": _VERSION, **asdict(self), **numbers}, indent=1)
         with replaced(path, folder=False, alone=False) as file:
             file.write(text + "\n")
 
@@ -175,7 +177,7 @@ class Calibrator:
         problem: why the last watch gave no profile; None if it did, or there was none.
     """
 
-    def __init__(self, aus: tuple[Label, ...], weights: str, ordinary: dict[Label, float] | None = None) -> None:
+    def __init__(self, aus: tuple[Label, ...], weights: str, ordinary: dict[int, float] | None = None) -> None:
         self._aus, self._weights = aus, weights
         self._ordinary = ordinary_odds(aus, ordinary)
         self.profile: Profile | None = None

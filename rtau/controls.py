@@ -39,8 +39,8 @@ class Controls:
         self._run, self._analyzer, self._terminal, self._recorder = run, analyzer, terminal, recorder
         # Attributes have no resting state.
         rest = () if are_attributes(analyzer.aus) else (
-            _Key("c", "c", f"watch your face at rest for {REST_SECONDS:g} s, and take off what it shows", self._calibrate,
-                 "calibrate"),
+            _Key("c", "c", f"watch your face at rest for {REST_SECONDS:g} s, and take off what it shows",
+                 self._calibrate, "calibrate"),
             _Key("u", "u", "use no resting face any more", analyzer.calibrator.forget))
         self._keys = (
             _Key("q", "q", "end the run", run.stop, "quit"),
@@ -72,6 +72,8 @@ class Controls:
         words = []
         if self._run.paused:
             words.append("paused")
+        if (silent := self._run.silent) is not None:
+            words.append(f"no picture for {silent:.0f} s")
         if calibrator.left is not None:
             words.append(f"keep a relaxed face: {calibrator.left:.0f} s")
         elif calibrator.problem:

@@ -220,6 +220,7 @@ def _backends() -> Iterator[Row]:
 
 
 def _weights() -> Iterator[Row]:
+    from .au import names_of
     from .errors import RtauError
     from .store import read_manifest, weights_folder
 
@@ -238,8 +239,9 @@ def _weights() -> Iterator[Row]:
         except (RtauError, OSError) as error:
             yield Row(entry.name, entry.path.name, "missing", _first_line(error))
         else:
+            reads = f"reads {names_of(tuple(entry.columns))}; " if entry.columns else ""
             yield Row(entry.name, f"{entry.path.name}, {size / 1e6:.1f} MB", "ok",
-                      f"sha256 {entry.sha256[:12]} is right")
+                      f"{reads}sha256 {entry.sha256[:12]} is right")
 
 
 def _detectors() -> Iterator[Row]:

@@ -25,7 +25,7 @@ def chance(odds: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-odds))
 
 
-def ordinary_odds(aus: tuple[Label, ...], told: Mapping[Label, float] | None) -> np.ndarray:
+def ordinary_odds(aus: tuple[Label, ...], told: Mapping[int, float] | None) -> np.ndarray:
     """Log-odds of presence [C] in an ordinary face at rest, of what is told of some AUs."""
     return log_odds(np.array([(told or {}).get(au, _ORDINARY) for au in aus]))
 

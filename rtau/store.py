@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from .au import Label, label_of
+from .au import label_of
 from .errors import InputError, RtauError
 
 MANIFEST = "manifest.json"
@@ -41,12 +41,17 @@ class Weights:
         return tuple(config.get("names") or (f"AU{au:02d}" for au in self.facts.get("aus", ())))
 
     @cached_property
-    def columns(self) -> dict[Label, int]:
-        """The column of each Action Unit, by its number, and of each other attribute, by its name."""
-        return {label_of(name): column for column, name in enumerate(self.labels)}
+    def columns(self) -> dict[int, int]:
+        """The column of each Action Unit, by its number."""
+        return {label: column for column, label in enumerate(map(label_of, self.labels)) if isinstance(label, int)}
+
+    @cached_property
+    def attributes(self) -> dict[str, int]:
+        """The column of each other attribute, by its name as `rtau.au.label_of` makes it."""
+        return {label: column for column, label in enumerate(map(label_of, self.labels)) if isinstance(label, str)}
 
     @property
-    def ordinary(self) -> dict[Label, float]:
+    def ordinary(self) -> dict[int, float]:
         """Presence 0..1 of each Action Unit that the network sees in ordinary faces at rest; {} where nobody looked."""
         rest = (self.facts.get("calibration") or {}).get("rest") or {}
         told = rest.get("ordinary", {})

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .au import Label
 from .types import Frame, Scores
 
 #: Different faces that are told apart when counting; a run with more is counted as this many.
@@ -14,10 +15,10 @@ _MOST_FACES = 100_000
 
 @dataclass(frozen=True)
 class AuSummary:
-    """One Action Unit over a run, all faces together.
+    """One Action Unit, or another attribute, over a run, all faces together.
 
     Attributes:
-        au: its number.
+        au: its number, or its name.
         peak: highest intensity, 0..5; NaN if it could never be judged, or the network tells presence alone.
         chance: highest probability of presence, 0..1; NaN if it could never be judged.
         peak_time: seconds, when the peak was, or without intensities the highest probability; NaN likewise.
@@ -27,7 +28,7 @@ class AuSummary:
         judged: how many face pictures allowed a judgement.
     """
 
-    au: int
+    au: Label
     peak: float
     chance: float
     peak_time: float
@@ -48,7 +49,7 @@ class Summary:
 
     def __init__(self) -> None:
         self.frames = self.frames_with_face = self.rows = 0
-        self._aus: tuple[int, ...] = ()
+        self._aus: tuple[Label, ...] = ()
         self._ids: set[int] = set()
 
     @property

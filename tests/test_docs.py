@@ -29,11 +29,12 @@ import av
 import click
 import pytest
 from click.testing import CliRunner
+from networks import attributes_network
 
 from rtau.cli import main
 from rtau.errors import RtauError
 from rtau.source import VIDEOS
-from rtau.store import weights_folder
+from rtau.store import MANIFEST, weights_folder
 from rtau.streams import parse_addresses
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -160,8 +161,12 @@ def desk(stock: Path, tmp_path: Path) -> Path:
     for file in ("aus.csv", "aus.csv.meta.json", "me.json"):
         shutil.copy(stock / file, tmp_path)
     shutil.copy(stock / "cut.mp4", tmp_path / "video.mp4")
-    # What `rtau export` leaves of a network of one's own.
-    (tmp_path / "exported").symlink_to(weights_folder())
+    # What `rtau export` leaves of networks of one's own.
+    (tmp_path / "exported").mkdir()
+    for file in weights_folder().glob("*.safetensors"):
+        (tmp_path / "exported" / file.name).symlink_to(file)
+    shutil.copy(weights_folder() / MANIFEST, tmp_path / "exported")
+    attributes_network(tmp_path / "exported", lambda label: {"AU12": "Smiling"}.get(label, f"x{label}"))
     return tmp_path
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..au import are_attributes
 from ..errors import UsageError
 from ..pen import Pen
 from ..types import Scores, Status
@@ -83,7 +84,8 @@ class Overlay:
             taken = draw_words(pen, scores, boxes)
         else:
             taken = self._panels.draw(pen, scores, boxes)
-        if self._legend is not None and boxes:
+        # No muscle stands for an attribute: nothing glows that would have to be explained.
+        if self._legend is not None and boxes and not (self.style == "regions" and are_attributes(scores.aus)):
             taken += self._legend.draw(pen, boxes + taken, graded=scores.graded)
         if status is not None:
             draw_status(pen, status, taken)

@@ -8,7 +8,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from ..au import BY_NUMBER, REGIONS
+from ..au import REGIONS, look_up
 from ..pen import Colour, Rect
 from ..types import Scores
 from .muscles import AREAS, MUSCLES, Shape, outlines, third
@@ -65,14 +65,14 @@ def _glows(scores: Scores, face: int) -> list[tuple[tuple[Shape, ...], Colour, f
     strength = scores.strength[face]
     shown = [c for c in np.argsort(np.nan_to_num(strength), kind="stable").tolist()
              if scores.present[face, c] and scores.aus[c] in MUSCLES and strength[c] == strength[c]]
-    return [(MUSCLES[scores.aus[c]], BY_NUMBER[scores.aus[c]].colour,
+    return [(MUSCLES[scores.aus[c]], look_up(scores.aus[c]).colour,
              _FAINT + (_FULL - _FAINT) * min(max(float(strength[c]), 0.0), 1.0)) for c in shown]
 
 
 def _hidden(scores: Scores, face: int) -> list[Shape]:
     """What to hatch: each region of which no AU can be judged."""
-    judged = {BY_NUMBER[au].region for c, au in enumerate(scores.aus) if au in BY_NUMBER and scores.assessable[face, c]}
-    asked = {BY_NUMBER[au].region for au in scores.aus if au in BY_NUMBER}
+    judged = {look_up(au).region for c, au in enumerate(scores.aus) if scores.assessable[face, c]}
+    asked = {look_up(au).region for au in scores.aus}
     return [shape for region in REGIONS if region in asked - judged for shape in AREAS[region]]
 
 

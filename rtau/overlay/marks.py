@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ..au import BY_NUMBER
+from ..au import look_up
 from ..pen import Colour, Pen, Rect, mix, overlap, text_size
 from ..types import Scores, Status
 
@@ -60,8 +60,8 @@ def draw_landmarks(pen: Pen, scores: Scores, face: int) -> None:
     strongest: dict[str, tuple[float, Colour]] = {}
     strength = scores.strength[face]
     for c, au in enumerate(scores.aus):
-        unit, level = BY_NUMBER.get(au), 5 * float(strength[c])
-        if unit and scores.present[face, c] and level > strongest.get(unit.region, (0.0, WHITE))[0]:
+        unit, level = look_up(au), 5 * float(strength[c])
+        if unit.region and scores.present[face, c] and level > strongest.get(unit.region, (0.0, WHITE))[0]:
             strongest[unit.region] = level, unit.colour
     for first, last, closed, regions in _CONTOURS:
         level, colour = max((strongest[r] for r in regions if r in strongest), default=(0.0, _LINE))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from ..au import BY_NUMBER, intensity_letter
+from ..au import Label, are_attributes, intensity_letter, look_up
 from ..pen import Colour, Pen, Rect, hatch, mix, text_size
 from ..types import Scores
 from .marks import DIM, GREY, WHITE, id_colour
@@ -27,8 +27,8 @@ def rows_size(pen: Pen, scores: Scores, face: int, layout: Layout) -> tuple[int,
     else:
         rows = max(1, len(shown_columns(scores, face, layout)))
         values = pen.gap + text_size("100%" if not scores.graded else "B", pen.font, True)[0]
-    names = max((text_size(_name(au), pen.font, False)[0] for au in scores.aus), default=0) if layout.name else 0
-    width = 2 * pen.pad + text_size("AU00", pen.font, True)[0] + (names + pen.gap if layout.name else 0) + values
+    names = max((text_size(look_up(au).name, pen.font, False)[0] for au in scores.aus), default=0) if layout.name else 0
+    width = 2 * pen.pad + _codes_width(pen, scores.aus) + (names + pen.gap if names else 0) + values
     if not layout.bar:
         width = max(width, 2 * pen.pad + text_size("face 000  100%", pen.font, True)[0] + pen.row // 2)
     return width, (rows + 1) * pen.row + pen.pad + pen.px(2)
@@ -45,13 +45,14 @@ def draw_rows(pen: Pen, scores: Scores, face: int, rect: Rect, layout: Layout) -
                cv2.LINE_AA, 3)
     pen.text(f"face {scores.faces.ids[face]}", x0 + 2 * dot + pen.px(6), middle, WHITE, bold=True)
     pen.text(f"{100 * float(scores.faces.scores[face]):.0f}%", x1, middle, GREY, right=True)
-    code = text_size("AU00", pen.font, True)[0]
+    code = _codes_width(pen, scores.aus)
     strength, graded = scores.strength[face], scores.graded
     columns = shown_columns(scores, face, layout)
     for c in columns:
         middle += row
         au, value = scores.aus[c], float(strength[c])
-        colour = BY_NUMBER[au].colour if au in BY_NUMBER else GREY
+        unit = look_up(au)
+        colour = unit.colour
         known = value == value
         present = known and bool(scores.present[face, c])
         if present:
@@ -61,15 +62,16 @@ def draw_rows(pen: Pen, scores: Scores, face: int, rect: Rect, layout: Layout) -
                 cv2.add(strip, (24, 24, 24, 0), dst=strip)
             pen.fill((left, upper, left + pen.px(3), upper + row - 1), colour)
         words = WHITE if present else GREY if known else DIM
-        pen.text(f"AU{au:02d}", x0, middle, mix(colour, WHITE, 0.6) if present else words, bold=present)
+        pen.text(unit.code, x0, middle, mix(colour, WHITE, 0.6) if present else words, bold=present)
         if layout.name:
-            pen.text(_name(au), x0 + code + pen.gap, middle, words)
+            pen.text(unit.name, x0 + code + pen.gap, middle, words)
         if layout.bar:
             _draw_bar(pen, (x1 - _values_width(pen) - pen.gap, middle), max(16, pen.px(layout.bar)), value, colour,
                       present, graded)
         _draw_value(pen, x1, middle, value, present, graded, number=bool(layout.bar))
     if not columns:
-        words = "no AU present" if scores.assessable[face].any() else "can't be judged"
+        nothing = "none present" if are_attributes(scores.aus) else "no AU present"
+        words = nothing if scores.assessable[face].any() else "can't be judged"
         pen.text(words, x0, middle + row, GREY if scores.assessable[face].any() else DIM)
 
 
@@ -121,5 +123,6 @@ def _values_width(pen: Pen) -> int:
     return text_size("0.0", pen.font, False)[0] + pen.px(5) + text_size("B", pen.font, True)[0]
 
 
-def _name(au: int) -> str:
-    return BY_NUMBER[au].name if au in BY_NUMBER else ""
+def _codes_width(pen: Pen, aus: tuple[Label, ...]) -> int:
+    return max((text_size(look_up(au).code if isinstance(au, str) else "AU00", pen.font, True)[0] for au in aus),
+               default=0)

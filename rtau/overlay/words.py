@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..au import BY_NUMBER, intensity_letter
+from ..au import intensity_letter, look_up
 from ..pen import Colour, Pen, Rect, mix, overlap, text_size
 from ..types import Scores
-from .marks import DIM, GREY, WHITE, id_colour
+from .marks import DIM, WHITE, id_colour
 
 #: A word, its colour, whether it is bold, and the gap before it in widths of the pen's gap.
 _Word = tuple[str, Colour, bool, float]
@@ -44,8 +44,7 @@ def _words(scores: Scores, face: int) -> list[list[_Word]]:
             continue
         value = 5 * float(strength[c])
         grade = intensity_letter(round(value, 1)) if graded else f"{20 * value:.0f}%"
-        unit = BY_NUMBER.get(au)
-        groups.append([(f"{au}", mix(unit.colour, WHITE, 0.6) if unit else GREY, True, 1.4),
+        groups.append([(f"{au}", mix(look_up(au).colour, WHITE, 0.6), True, 1.4),
                        *([(grade, WHITE, False, 0.4)] if grade else [])])
     if not scores.assessable[face].any():
         groups.append([("n/a", DIM, False, 1.4)])

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ..au import BY_NUMBER
+from ..au import Label, are_attributes, look_up
 from .curves import draw_curves, pack, share_bins
 from .events import close_gaps, seen_spans, unjudged_spans
-from .exports import name_of
 from .pictures import MOST
 from .statistics import AuStatistics, FaceStatistics, all_faces, cooccurrence, describe_face
 from .table import FaceRows, Table
@@ -41,7 +40,7 @@ def gather(table: Table) -> tuple[list[FaceStatistics], list[str]]:
 
 
 def contents(table: Table, faces: Sequence[FaceStatistics], pictures: Mapping[tuple[int, int], str],
-             weak: Mapping[int, float]) -> tuple[dict[str, Any], list[str]]:
+             weak: Mapping[Label, float]) -> tuple[dict[str, Any], list[str]]:
     """The page's data.
 
     Args:
@@ -67,9 +66,10 @@ def contents(table: Table, faces: Sequence[FaceStatistics], pictures: Mapping[tu
                      "no peak is lost. Events and all numbers are computed from every frame.")
     data = {
         "kind": "stills" if table.still else "time", "graded": table.graded,
+        "heading": "attribute" if are_attributes(table.aus) else "AU",
         "qualityName": "Picture quality" if table.rated else "Confidence in face",
-        "aus": [{"au": au, "code": f"AU{au:02d}", "name": name_of(au), "colour": _colour(au),
-                 "weak": weak.get(au)} for au in table.aus],
+        "aus": [{"au": au, "code": look_up(au).code, "short": au if isinstance(au, str) else f"{au:02d}",
+                 "name": look_up(au).name, "colour": _colour(au), "weak": weak.get(au)} for au in table.aus],
         "begin": float(table.times[0]), "end": float(table.ends[-1]), "faces": shown, "clip": None,
         "stills": _stills(table, faces, pictures) if table.still else []}
     if table.still and len(table.times) > STILLS:
@@ -101,7 +101,7 @@ def _face(table: Table, found: FaceStatistics, place: int, pictures: Mapping[tup
         **_unjudged(table, face),
         "pictures": [] if table.still else
         [{"time": float(table.times[face.at[row]]), "src": source, "words": _words(table, face, row),
-          "peak": ", ".join(f"AU{au:02d}" for au, e in zip(table.aus, found.events, strict=True)
+          "peak": ", ".join(look_up(au).code for au, e in zip(table.aus, found.events, strict=True)
                             if len(e) and e.row[np.argmax(e.level)] == row)}
          for (whose, row), source in pictures.items() if whose == place],
         "pairs": {name: [_plain(line, 4) for line in getattr(pairs, name).tolist()]
@@ -156,8 +156,8 @@ def _words(table: Table, face: FaceRows, row: int) -> str:
     """What a face shows in one picture, strongest first."""
     on = [int(c) for c in np.argsort(-np.nan_to_num(face.level[row], nan=-1.0), kind="stable")
           if face.present[row, c] == 1][:_NAMED]
-    return ", ".join(f"AU{table.aus[c]:02d} {face.level[row, c]:.1f}" if table.graded else
-                     f"AU{table.aus[c]:02d} {100 * face.level[row, c]:.0f} %" for c in on)
+    return ", ".join(f"{look_up(table.aus[c]).code} " + (
+        f"{face.level[row, c]:.1f}" if table.graded else f"{100 * face.level[row, c]:.0f} %") for c in on)
 
 
 def _stills(table: Table, faces: Sequence[FaceStatistics], pictures: Mapping[tuple[int, int], str]
@@ -185,5 +185,5 @@ def _plain(values: Iterable[float], digits: int) -> list[float | None]:
     return [round(value, digits) if math.isfinite(value) else None for value in values]
 
 
-def _colour(au: int) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*(BY_NUMBER[au].colour if au in BY_NUMBER else (128, 128, 128)))
+def _colour(au: Label) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*look_up(au).colour)

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ..au import BY_NUMBER
+from ..au import look_up
 from ..errors import OutputError
 from ..sinks.paths import exists_error, replaced
 from .statistics import FaceStatistics, describe_face
@@ -57,7 +57,7 @@ def _summary_rows(table: Table) -> Iterator[list[object]]:
             seconds = [found.seen, one.judged, one.present]
             if table.still:  # a picture lasts no time
                 seconds = [float("nan")] * 3
-            yield [*([table.inputs[face.at[0]]] if table.inputs else []), face.face, one.au, name_of(one.au),
+            yield [*([table.inputs[face.at[0]]] if table.inputs else []), face.face, one.au, look_up(one.au).name,
                    _scale(table), len(face), one.frames, one.frames_present, *map(_number, seconds),
                    _number(one.share), _number(one.mean), _number(one.mean_present), _number(one.peak),
                    _number(float(table.times[at]) if at >= 0 else float("nan")),
@@ -71,18 +71,13 @@ def _event_rows(table: Table) -> Iterator[list[object]]:
         for au, events in zip(table.aus, found.events, strict=True):
             for i in range(len(events)):
                 times = events.onset[i], events.apex[i], events.offset[i], events.durations[i], events.level[i]
-                yield [face.face, au, name_of(au), _scale(table), i + 1, *(_number(float(v)) for v in times),
+                yield [face.face, au, look_up(au).name, _scale(table), i + 1, *(_number(float(v)) for v in times),
                        table.frames[face.at[events.row[i]]], int(events.begun[i]), int(events.ended[i])]
 
 
 def _described(table: Table) -> Iterator[FaceStatistics]:
     for face in table.faces:
         yield describe_face(table, face)
-
-
-def name_of(au: int) -> str:
-    """FACS name of an AU, "" for one that rtau does not know."""
-    return BY_NUMBER[au].name if au in BY_NUMBER else ""
 
 
 def _scale(table: Table) -> str:

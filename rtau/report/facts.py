@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..au import are_attributes
 from ..errors import RtauError
 from ..sinks.meta import meta_path
 from ..store import read_manifest, weights_folder
@@ -53,6 +54,8 @@ def provenance(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
             continue
         if name == "inputs" and isinstance(value, list) and len(value) > 5:
             value = [*value[:5], f"and {len(value) - 5} more"]
+        if name == "aus" and isinstance(value, list) and are_attributes(value):
+            name = "attributes"
         if name == "source.size" and isinstance(value, list):
             value = "x".join(map(str, value))
         lines.append((heads.get(name, name.replace("_", " ").replace(".", ", ")), _words(value)))

@@ -46,7 +46,7 @@ function showFaces() {
     if (one.pictures.length) button.append(html("img", { src: one.pictures[0].src, alt: "" }));
     const shows = one.stats.filter((s) => s.events).length;
     button.append(
-      html("span", {}, `Face ${one.id}`, html("br"), html("small", {}, `${one.seen.toFixed(1)} s, ${shows} AUs`)),
+      html("span", {}, `Face ${one.id}`, html("br"), html("small", {}, `${one.seen.toFixed(1)} s, ${shows} ${data.heading}s`)),
     );
     $("faces").append(button);
   }
@@ -72,8 +72,8 @@ function setUpTimeline() {
     html("label", {}, "drag to zoom in, move to read values"),
     html("span", { class: "grow" }),
     options("which", [
-      ["all", "all AUs"],
-      ["present", "AUs that are present"],
+      ["all", `all ${data.heading}s`],
+      ["present", `${data.heading}s that are present`],
     ]),
     options("order", [
       ["number", "by number"],
@@ -173,7 +173,7 @@ function showStills() {
     "tr",
     {},
     html("th", { class: "text", colspan: named ? 2 : 1 }, "picture, face"),
-    ...aus.map((au) => html("th", { title: au.name }, au.code.slice(2))),
+    ...aus.map((au) => html("th", { title: au.name }, au.short)),
   );
   const rows = data.stills.map((row) => {
     const cells =

@@ -26,12 +26,13 @@ _SCRIPTS = ("svg.js", "shapes.js", "gestures.js", "timeline.js", "page.js", "tab
 _STARRED = re.compile(r"[*]([^*]+)[*]")
 
 
-def write_page(file: TextIO, *, title: str, headline: str, notes: Sequence[str], reading: Sequence[str],
+def write_page(file: TextIO, *, thing: str, title: str, headline: str, notes: Sequence[str], reading: Sequence[str],
                provenance: Sequence[tuple[str, str]], data: dict[str, Any], clip: Clip | None = None) -> None:
     """Write the page.
 
     Args:
         file: to write to, UTF-8.
+        thing: what it tells of, "Action Unit" or "attribute".
         title: what the report is about, such as a video's name. This and all other words are escaped here.
         headline: the facts in a line.
         notes: what the reader must know first.
@@ -47,7 +48,8 @@ def write_page(file: TextIO, *, title: str, headline: str, notes: Sequence[str],
     parts = {
         "policy": f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:; "
                   "media-src blob:",
-        "version": html.escape(__version__), "title": html.escape(title), "headline": html.escape(headline),
+        "version": html.escape(__version__), "thing": html.escape(thing),
+        "title": html.escape(title), "headline": html.escape(headline),
         "style": (_HERE / "page.css").read_text("utf-8"), "script": script,
         "notes": _list(notes, "notes") if notes else "", "reading": _list(reading, bold=True),
         "provenance": "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..au import Label
 from .events import Events, find_events
 from .table import FaceRows, Table
 
@@ -22,7 +23,7 @@ class AuStatistics:
     """One AU on one face. Seconds are numbers of pictures where the table is of stills.
 
     Attributes:
-        au: its number.
+        au: its number, or an attribute's name.
         frames: rows in which it could be judged.
         frames_present: those of them in which it was present.
         judged: seconds in which it could be judged.
@@ -37,7 +38,7 @@ class AuStatistics:
         event_mean, event_longest: seconds from onset to offset; NaN if there are no events.
     """
 
-    au: int
+    au: Label
     frames: int
     frames_present: int
     judged: float

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ..au import Label
 from ..errors import InputError
 from ..tables.files import RowReader, open_rows
+from ..tables.layout import au_column, labels_in
 
 #: Columns that every table has; those of the AUs come on top.
 NEEDED = ("frame", "face_id", "timestamp", "success")
@@ -58,7 +60,7 @@ class Table:
 
     Attributes:
         path: the file.
-        aus: AU numbers of the C columns, in the table's order.
+        aus: AU numbers of the C columns, or names of attributes, in the table's order.
         frames: int64 [T], number of each frame in its source; every frame once.
         times: float64 [T], seconds, never falling.
         durations: float64 [T], seconds that each frame stands for; see `LONGEST`. All 1 for stills, which are
@@ -73,7 +75,7 @@ class Table:
     """
 
     path: Path
-    aus: tuple[int, ...]
+    aus: tuple[Label, ...]
     frames: np.ndarray
     times: np.ndarray
     durations: np.ndarray
@@ -126,8 +128,9 @@ class _Reader:
         self._rows = rows
         self.inputs: list[str] = []
         names = rows.names
-        self.aus = tuple(int(name[2:4]) for name in names
-                         if re.fullmatch(r"AU\d\d_r", name) and f"{name[:4]}_c" in names)
+        # In the order of the columns; an AU has all that rtau writes of it.
+        numbers = [int(name[2:4]) for name in names if re.fullmatch(r"AU\d\d_r", name) and f"{name[:4]}_c" in names]
+        self.aus: tuple[Label, ...] = tuple(numbers) or tuple(au for au in labels_in(names) if isinstance(au, str))
         missing = [name for name in NEEDED if name not in names]
         missing += [] if self.aus else ["AU.._r", "AU.._c"]
         if missing:
@@ -136,7 +139,7 @@ class _Reader:
         self.named = names[0] == "input"
         self.rated = "quality" in names
         self._wanted = [*NEEDED, "confidence", *_BOX, "quality",
-                        *(f"AU{au:02d}_{kind}" for kind in "rpc" for au in self.aus)]
+                        *(au_column(au, kind) for kind in "rpc" for au in self.aus)]
 
     @property
     def cut(self) -> bool:

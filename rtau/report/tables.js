@@ -1,7 +1,7 @@
 // The numbers of each Action Unit, its events, and which go together.
 // Heading, value to sort by, cell.
 const COLUMNS = [
-  ["AU", (s, au) => au.au, null, "text"],
+  [data.heading, (s, au) => au.au, null, "text"],
   ["", (s, au) => au.name, null, "text"],
   [
     still ? "pictures present" : "present, s",
@@ -143,7 +143,7 @@ function showPairs() {
     "tr",
     {},
     html("th"),
-    ...shown.map((i) => html("th", { title: aus[i].name }, aus[i].code.slice(2))),
+    ...shown.map((i) => html("th", { title: aus[i].name }, aus[i].short)),
   );
   const rows = shown.map((i) =>
     html(
@@ -178,5 +178,5 @@ function showPairs() {
   $("pairs").replaceChildren(head, ...rows);
   $("pairs-legend").textContent =
     `${MEASURES[measure][1]}${measure === "phi" ? "" : " In percent."} Only time in which both can be judged counts; ` +
-    "AUs that are never present are left out; hatched: can't be told.";
+    `${data.heading}s that are never present are left out; hatched: can't be told.`;
 }

@@ -61,7 +61,9 @@ class Timeline {
     const { home, data, face, columns } = this;
     this.width = Math.max(320, width);
     const roomy = this.width > 980;
-    this.left = roomy ? 244 : 84;
+    // An attribute's name is longer than the code of an Action Unit.
+    const longest = Math.max(...data.aus.map((au) => au.code.length));
+    this.left = roomy ? 244 : Math.max(84, Math.min(244, 30 + 7 * longest));
     this.right = 62;
     this.plot = this.width - this.left - this.right;
     const lane = 40,
@@ -132,7 +134,7 @@ class Timeline {
       el(
         "text",
         { class: "small end", x: left - 8, y: 19 },
-        left > 100 ? `AUs present, up to ${most}` : `up to ${most} AUs`,
+        left > 100 ? `${data.heading}s present, up to ${most}` : `up to ${most} ${data.heading}s`,
       ),
     );
     svg.append(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..au import are_attributes
 from ..errors import InputError, UsageError
 from ..sinks.paths import replaced
 from ..source import is_picture
@@ -80,7 +81,8 @@ def write_report(table: Table | str | Path, out: str | Path, *, video: str | Pat
     notes = [*_warnings(table, facts, missing), *notes, *simpler, *([without] if without else [])]
     title = _title(table, facts, named)
     with replaced(out, errors="replace") as file:
-        write_page(file, title=title, headline=_headline(table), notes=notes, reading=reading(table, weak),
+        thing = "attribute" if are_attributes(table.aus) else "Action Unit"
+        write_page(file, thing=thing, title=title, headline=_headline(table), notes=notes, reading=reading(table, weak),
                    provenance=[("table", table.path.name), *provenance(facts)], data=data, clip=clip)
     return Report(out, out.stat().st_size, len(pictures), len(clip.data) if clip else 0, tuple(notes))
 

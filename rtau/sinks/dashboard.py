@@ -11,12 +11,11 @@ import numpy as np
 from rich.style import Style
 from rich.text import Text
 
-from ..au import BY_NUMBER, intensity_letter
+from ..au import Label, intensity_letter, look_up
 from ..types import Frame, Scores, Status
 
-_CODE, _VALUE, _PROBABILITY, _GAP = 4, 6, 5, 3
+_CODE, _LONGEST_CODE, _VALUE, _PROBABILITY, _GAP = 4, 20, 6, 5, 3
 _LEAST_BAR, _GOOD_BAR, _LEAST_NAME, _LONGEST_NAME, _LEAST_TREND, _LONGEST_TREND = 5, 10, 9, 20, 6, 16
-_NARROWEST = _CODE + 1 + _LEAST_BAR + _VALUE
 _WIDEST = 90
 #: Lines from which on there is room for a hint.
 _HINT_HEIGHT = 8
@@ -29,6 +28,7 @@ _TRACK = Style(color="grey23")
 class _Column:
     """Widths in characters; 0 leaves a part out."""
 
+    code: int
     name: int
     bar: int
     trend: int
@@ -36,20 +36,22 @@ class _Column:
 
     @property
     def width(self) -> int:
-        return (_CODE + 1 + (self.name + 1 if self.name else 0) + self.bar + (self.trend + 1 if self.trend else 0)
+        return (self.code + 1 + (self.name + 1 if self.name else 0) + self.bar + (self.trend + 1 if self.trend else 0)
                 + _VALUE + self.probability)
 
     @classmethod
-    def fitting(cls, width: int, *, trends: bool) -> _Column:
-        rest = min(width, _WIDEST) - _CODE - 1 - _VALUE
+    def fitting(cls, width: int, aus: tuple[Label, ...], *, trends: bool) -> _Column:
+        rest = min(width, _WIDEST) - 1 - _VALUE
+        code = max(_CODE, min(_code_width(aus), rest - _LEAST_BAR))
+        rest -= code
         probability = _PROBABILITY if rest - _PROBABILITY >= _GOOD_BAR else 0
         rest -= probability
-        name = min(_LONGEST_NAME, rest - 1 - _GOOD_BAR)
+        name = min(_LONGEST_NAME, rest - 1 - _GOOD_BAR) if any(look_up(au).name for au in aus) else 0
         name = name if name >= _LEAST_NAME else 0
         rest -= name + 1 if name else 0
         trend = min(_LONGEST_TREND, rest - _GOOD_BAR - 1) if trends else 0
         trend = trend if trend >= _LEAST_TREND else 0
-        return cls(name, rest - (trend + 1 if trend else 0), trend, probability)
+        return cls(code, name, rest - (trend + 1 if trend else 0), trend, probability)
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def dashboard(frame: Frame, scores: Scores, status: Status | None = None, *, wid
     Returns:
         At most `height` lines of at most `width` characters.
     """
-    room = max(1, (width + _GAP) // (_NARROWEST + _GAP))
+    room = max(1, (width + _GAP) // (_code_width(scores.aus) + 1 + _LEAST_BAR + _VALUE + _GAP))
     boxes = scores.faces.boxes
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     ids = scores.faces.ids.tolist()
@@ -105,7 +107,7 @@ def dashboard(frame: Frame, scores: Scores, status: Status | None = None, *, wid
         if hint:
             text.append("\n" * (height - 2) + hint[:width], _DIM)
         return text
-    column = _Column.fitting((width + _GAP) // (len(faces) * blocks) - _GAP, trends=bool(extras.trends))
+    column = _Column.fitting((width + _GAP) // (len(faces) * blocks) - _GAP, scores.aus, trends=bool(extras.trends))
     face_width = blocks * (column.width + _GAP) - _GAP
     text.append("\n")
     for n, row in enumerate(faces):
@@ -190,14 +192,12 @@ def _au_row(text: Text, scores: Scores, row: int, c: int, column: _Column, ascii
     known = strength == strength
     present = known and bool(scores.present[row, c])
     words = _BOLD if present else _PLAIN if known else _DIM
-    unit = BY_NUMBER.get(au)
-    colour = unit.colour if unit else (180, 180, 180)
-    text.append(f"AU{au:02d} ", au_style(colour, bold=True) if present else words)
+    unit = look_up(au)
+    colour = unit.colour
+    text.append(f"{_cut(unit.code, column.code, ascii_only):<{column.code}} ",
+                au_style(colour, bold=True) if present else words)
     if column.name:
-        name = unit.name if unit else ""
-        if len(name) > column.name:
-            name = name[:column.name - 1] + ("." if ascii_only else "…")
-        text.append(f"{name:<{column.name}} ", words)
+        text.append(f"{_cut(unit.name, column.name, ascii_only):<{column.name}} ", words)
     full, half, track = ("=", "-", ".") if ascii_only else ("━", "╸", "─")
     halves = round(2 * column.bar * min(max(strength, 0.0), 1.0)) if known else 0
     filled = full * (halves // 2) + half * (halves % 2)
@@ -210,6 +210,15 @@ def _au_row(text: Text, scores: Scores, row: int, c: int, column: _Column, ascii
         told = known and graded and chance == chance
         text.append(f"{f'{100 * chance:.0f}%' if told else '':>{column.probability}}",
                     _PLAIN if present else _DIM)
+
+
+def _code_width(aus: tuple[Label, ...]) -> int:
+    return min(max((len(au) for au in aus if isinstance(au, str)), default=_CODE), _LONGEST_CODE)
+
+
+def _cut(words: str, width: int, ascii_only: bool) -> str:
+    """What fits of some words; their end is told by a dot or three."""
+    return printable(words if len(words) <= width else words[:width - 1] + ("." if ascii_only else "…"), ascii_only)
 
 
 def _sparks(trend: np.ndarray | None, width: int, ascii_only: bool) -> str:

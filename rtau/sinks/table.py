@@ -154,7 +154,7 @@ def open_table(path: str | Path, aus: tuple[Label, ...], *, columns: Iterable[st
         sources = {column.source for column in layout.columns}
         if not sources & set(rtau_layout(tuple(aus)).names[12:]):
             raise UsageError(f"{TOOLS[like]}'s layout has no columns of attributes: leave out --like"
-                             if are_attributes(aus) else f"{TOOLS[like]}'s layout has none of the AUs {names_of(aus)}")
+                             if are_attributes(aus) else f"{TOOLS[like]}'s layout has none of {names_of(aus)}")
         groups = groups | {"landmarks"}
     return TableSink(open_row_file(path, layout, table_format(path, format), overwrite=overwrite), layout, aus, groups)
 

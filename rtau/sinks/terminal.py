@@ -10,11 +10,10 @@ from collections.abc import Callable
 import numpy as np
 from rich.console import Console
 from rich.live import Live
-from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from ..au import BY_NUMBER
+from ..au import are_attributes, look_up
 from ..errors import OutputError
 from ..summary import Summary
 from ..types import Frame, Scores, Status
@@ -144,7 +143,7 @@ def plain_line(frame: Frame, scores: Scores, status: Status | None = None) -> st
     parts.append(count_text(len(scores)))
     for row in range(len(scores)):
         order = np.argsort(-np.nan_to_num(scores.strength[row]), kind="stable")
-        words = [f"AU{scores.aus[c]:02d} {reading(scores, row, c, scores.graded)}".rstrip()
+        words = [f"{look_up(scores.aus[c]).code} {reading(scores, row, c, scores.graded)}".rstrip()
                  for c in order if scores.present[row, c]][:5]
         if not scores.assessable[row].any():
             words = ["n/a"]
@@ -159,17 +158,19 @@ def strongest_table(summary: Summary, *, top: int = 8) -> Table:
         summary: the run.
         top: rows at most.
     """
-    title = f"Strongest Action Units ({count_text(summary.faces)} in {summary.frames} frames)"
+    strongest = summary.strongest(top)
+    attributes = are_attributes(one.au for one in strongest)
+    things = "attributes" if attributes else "Action Units"
+    title = f"Strongest {things} ({count_text(summary.faces)} in {summary.frames} frames)"
     table = Table(title=title, min_width=len(title), title_justify="left", title_style="bold",
                   box=None, pad_edge=False, header_style="grey50")
-    table.add_column("AU", no_wrap=True)
-    table.add_column("Name", no_wrap=True)
+    table.add_column("" if attributes else "AU", no_wrap=True)
+    table.add_column("" if attributes else "Name", no_wrap=True)
     for heading in ("Peak", "At", "Mean", "Present"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for one in summary.strongest(top):
-        unit = BY_NUMBER.get(one.au)
-        code = Text(f"AU{one.au:02d}", au_style(unit.colour, bold=True) if unit else Style(bold=True))
-        name = unit.name if unit else ""
+    for one in strongest:
+        unit = look_up(one.au)
+        code, name = Text(unit.code, au_style(unit.colour, bold=True)), unit.name
         if one.judged and math.isnan(one.peak):
             table.add_row(code, name, f"{100 * one.chance:.0f}%", f"{one.peak_time:.1f} s", "",
                           f"{100 * one.present:.0f} %")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..au import Label
 from ..types import Frame, Scores
 
 
@@ -31,7 +32,7 @@ class Trends:
 
     def __init__(self) -> None:
         self._faces: dict[int, _Past] = {}
-        self._aus: tuple[int, ...] = ()
+        self._aus: tuple[Label, ...] = ()
 
     def add(self, frame: Frame, scores: Scores) -> None:
         """Take the next frame; time that runs backwards, or other AUs, begin anew."""

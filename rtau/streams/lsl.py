@@ -14,6 +14,8 @@ named as in the table, and the stream's description lists them with their units:
 | `AU01_c` ... | boolean | present, 0 or 1 |
 | `AU01_p` ... | probability | 0..1 |
 
+Attributes have channels such as `Smiling_c` and `Smiling_p`, and no intensity.
+
 What can't be told is NaN. Samples are float64 and come at an irregular rate, one per frame. Their time stamps are on
 LSL's clock: for a live source when the frame arrived there, not when its result was ready. For a file that is
 processed, which has no such moment: LSL's clock at the first frame plus the frame's time.
@@ -34,7 +36,9 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
+from ..au import Label
 from ..errors import OutputError, UsageError
+from ..tables.layout import au_columns
 from .mailbox import StreamSink
 from .message import Moment, by_size
 
@@ -45,7 +49,7 @@ _KINDS = {"r": "intensity", "c": "boolean", "p": "probability"}
 _SETTINGS = (Path("lsl_api.cfg"), Path.home() / "lsl_api" / "lsl_api.cfg", Path("/etc/lsl_api/lsl_api.cfg"))
 
 
-def channel_names(aus: tuple[int, ...]) -> list[str]:
+def channel_names(aus: tuple[Label, ...]) -> list[str]:
     """The names of the channels, in order."""
     return [name for name, _ in _channels(aus)]
 
@@ -63,9 +67,10 @@ class LslSink(StreamSink):
         OutputError: on entering: the outlet can't be made.
     """
 
-    def __init__(self, name: str, aus: tuple[int, ...], *, live: bool = True) -> None:
+    def __init__(self, name: str, aus: tuple[Label, ...], *, live: bool = True) -> None:
         super().__init__(f"lsl:{name}", live=live)
         self.name, self.aus = name, tuple(aus)
+        self._graded = [not isinstance(au, str) for au in self.aus]
         self._pylsl = _import_pylsl()
         self._outlet: Any = None
         self._followed: int | None = None
@@ -82,7 +87,7 @@ class LslSink(StreamSink):
                                   f"rtau:{self.name}")
             info.set_channel_labels([name for name, _ in channels])
             info.set_channel_units([unit or "none" for _, unit in channels])
-            info.set_channel_types(["AU" if name.startswith("AU") else "face" for name, _ in channels])
+            info.set_channel_types(["face"] * len(_BASE) + ["AU"] * (len(channels) - len(_BASE)))
             info.desc().append_child_value("manufacturer", "rtau").append_child_value("version", __version__)
             self._outlet = lsl.StreamOutlet(info)
         except (RuntimeError, OSError, ValueError) as error:
@@ -108,6 +113,7 @@ class LslSink(StreamSink):
         known = scores.assessable[row] & np.isfinite(scores.presence[row])
         aus = [np.where(known, values[row].astype(np.float64), np.nan)
                for values in (scores.intensity, scores.present, scores.presence)]
+        aus[0] = aus[0][self._graded]
         yaw, pitch, roll = scores.faces.pose[row].tolist()
         return [moment.index, moment.time, self._followed, 1, float(scores.faces.scores[row]),
                 float(scores.quality[row]), pitch, yaw, roll, *np.concatenate(aus).tolist()]
@@ -125,9 +131,9 @@ class LslSink(StreamSink):
         return self._last
 
 
-def _channels(aus: tuple[int, ...]) -> list[tuple[str, str]]:
+def _channels(aus: tuple[Label, ...]) -> list[tuple[str, str]]:
     """Name and unit of each."""
-    return [*_BASE, *((f"AU{au:02d}_{kind}", unit) for kind, unit in _KINDS.items() for au in aus)]
+    return [*_BASE, *((name, unit) for kind, unit in _KINDS.items() for name in au_columns(aus, kind))]
 
 
 def _import_pylsl() -> ModuleType:

@@ -27,7 +27,8 @@ A face:
 | `aus` | object | "AU12" -> `presence` (0..1), `intensity` (0..5), `present` (true, false); null: not assessable |
 | `shapes` | object | with `?shapes=arkit` only: blendshape -> 0..1, or null, see `rtau.streams.shapes` |
 
-`intensity` alone is null where the network tells presence alone.
+`intensity` alone is null where the network tells presence alone. A network that reads attributes has their names under
+`aus`, such as "Smiling".
 
 The status: `fps` analysed per second over the last second or so, `frames` analysed so far, `drops` (live frames that
 a newer one replaced before they were analysed), `age` (seconds between a live frame's arrival and its result, null for
@@ -46,6 +47,7 @@ from typing import Any
 
 import numpy as np
 
+from ..au import look_up
 from ..types import Frame, Scores, Status
 from .shapes import blendshapes
 
@@ -102,7 +104,7 @@ def build_message(moment: Moment, *, shapes: bool = False) -> dict[str, Any]:
         shapes: add ARKit's blendshapes.
     """
     scores, faces, status = moment.scores, moment.scores.faces, moment.status
-    names = [f"AU{au:02d}" for au in scores.aus]
+    names = [look_up(au).code for au in scores.aus]
     boxes = faces.boxes.astype(np.float64)
     boxes[:, 2:] -= boxes[:, :2]
     columns = zip(faces.ids.tolist(), _numbers(boxes, 2), _numbers(faces.pose, 4), _numbers(faces.scores, 3),

@@ -14,9 +14,10 @@ A bundle of one datagram says which faces there are, then one bundle per face sa
 | `/rtau/face/ID/quality` | float | 0..1, how good a picture of the face this is |
 | `/rtau/face/ID/arkit/jawOpen` | float | with `?shapes=arkit`: 0..1; one address per blendshape |
 
-What can't be told is -1, also an intensity where the network tells presence alone, and the age of a file's frame: OSC
-has no null that all receivers know, and NaN upsets many. A bundle's time tag is "immediately". A face that is no
-longer among `/rtau/faces` is gone; its addresses keep their last values in receivers that remember them.
+A network that reads attributes has their names in place of the AUs', as in `/rtau/face/ID/Smiling`. What can't be told
+is -1, also an intensity where the network tells presence alone, and the age of a file's frame: OSC has no null that all
+receivers know, and NaN upsets many. A bundle's time tag is "immediately". A face that is no longer among `/rtau/faces`
+is gone; its addresses keep their last values in receivers that remember them.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ def compare_codings(a: Coding, b: Coding, *, by: str = "auto", shift: int = 0) -
     """As `compare_tables`, of tables that were read."""
     shared = [au for au in a.aus if au in b.aus]
     if not shared:
-        raise InputError(f"{a.path} and {b.path} have no AU in common: AU {names_of(a.aus)} and AU {names_of(b.aus)}")
+        raise InputError(f"{a.path} and {b.path} have no AU in common: {names_of(a.aus)} and {names_of(b.aus)}")
     pairs = match(a, b, by, shift)
     if not len(pairs.judgements):
         raise InputError(f"{a.path} and {b.path} have no face in common, in {len(pairs.moments)} frames that both have")

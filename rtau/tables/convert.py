@@ -93,7 +93,7 @@ def _layout(table: TableFile, like: str | None) -> Layout:
     if not any(AU_COLUMN.fullmatch(column.source) and column.source in table.names for column in layout.columns):
         aus = [au for au in table.aus if not isinstance(au, str)]
         raise UsageError(f"{TOOLS[like]}'s layout has no place for what {table.path} tells: "
-                         f"{_words(table.kinds)} of {'AU ' if aus else ''}{names_of(aus or table.aus)}")
+                         f"{_words(table.kinds)} of {names_of(aus or table.aus)}")
     return layout
 
 

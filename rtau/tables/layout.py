@@ -114,8 +114,12 @@ class Layout:
         factor = np.array([column.factor for column in self.columns])
         add = np.array([column.add for column in self.columns])
 
+        moved = np.flatnonzero(add)
+
         def take(values: np.ndarray) -> np.ndarray:
-            taken = values[:, at] * factor + add
+            taken = values[:, at] * factor
+            # Not all: -0 plus 0 has another sign.
+            taken[:, moved] += add[moved]
             taken[:, absent] = np.nan
             return taken
 

@@ -71,7 +71,7 @@ def describe(found: Comparison) -> list[str]:
         lines.append("AUC: A's probability against B's yes or no, since B has no probability.")
     both = {one.au for one in found.aus}
     alone = [[au for au in one.aus if au not in both] for one in (found.a, found.b)]
-    lines += [f"Only in {name}: AU {names_of(aus)}." for name, aus in zip("AB", alone, strict=True) if aus]
+    lines += [f"Only in {name}: {names_of(aus)}." for name, aus in zip("AB", alone, strict=True) if aus]
     return lines + list(found.notes)
 
 

@@ -462,11 +462,11 @@ def test_columns_are_found_by_name_and_presence_alone_is_told(renders, face, tmp
 def test_a_model_that_does_not_fit_is_one_line(exported, renders, fixtures, tmp_path):
     out, _ = exported
     face = fixtures / "face.jpg"
-    done = export(Order(untrained(tmp_path / "run", small("Smiling", "Young")), tmp_path / "out", "looks",
-                        uncalibrated=True, crops=renders))
+    done = export(Order(untrained(tmp_path / "run", small("Smiling", "Young")), tmp_path / "out", uncalibrated=True,
+                        crops=renders))
     few = export(Order(untrained(tmp_path / "few", small()), tmp_path / "out", "few", uncalibrated=True, crops=renders))
     shutil.copy(out / "au.safetensors", tmp_path / "alone.safetensors")
-    for words, line in (([done.files[0].path], "looks.safetensors reads no Action Units but Smiling, Young"),
+    for words, line in (([done.files[0].path, "--aus", "disfa"], "unknown attribute 'disfa': choose from Smiling, Young"),
                         ([few.files[0].path, "--aus", "disfa"],
                          "does not read AU 2, 4, 6, 9, 25, 26: choose from 1, 12"),
                         ([tmp_path / "alone.safetensors"], "has no manifest.json beside it"),

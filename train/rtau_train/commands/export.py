@@ -19,7 +19,7 @@ _FORMATS = ("safetensors", "onnx", "tensorrt")
 @click.argument("run", type=_PATH)
 @click.option("--out", type=_PATH, required=True, metavar="DIR",
               help="Where the files and manifest.json go; other networks there stay.")
-@click.option("--name", metavar="NAME", help="Of the files.  [default: au, landmarks or detector]")
+@click.option("--name", metavar="NAME", help="Of the files.  [default: au, attributes, landmarks or detector]")
 @click.option("--format", "formats", type=click.Choice(_FORMATS), multiple=True,
               help="May be repeated. safetensors, which rtau itself reads, is always written. onnx runs in anything that reads ONNX. "
                    "tensorrt builds an engine for this machine's GPU and needs rtau[tensorrt]; it is written to "
@@ -51,6 +51,8 @@ def export(run: Path, no_progress: bool, **settings: Any) -> None:
     \b
     rtau export runs/au --out exported
     rtau process video.mp4 --model exported/au.safetensors
+    rtau export runs/attributes --out exported
+    rtau process video.mp4 --model exported/attributes.safetensors
     rtau export runs/au --out exported --name mine --format onnx
     rtau export runs/au --out exported --data others --crops photos/
     rtau export runs/au --out exported --prior 0.3 --rest portraits
@@ -72,5 +74,5 @@ def export(run: Path, no_progress: bool, **settings: Any) -> None:
     for file in done.files:
         click.echo(f"{file.path}: {file.path.stat().st_size / 1e6:.1f} MB; {file.drift}")
     click.echo(done.calibration)
-    if done.aus:
+    if done.entry["kind"] == "au":
         click.echo(f"to use it: rtau process video.mp4 --model {done.files[0].path}")

@@ -69,7 +69,7 @@ class Calibration:
     Attributes:
         data: name of the folder of the faces.
         faces, people: how many.
-        prior: share of faces for which the presence of AUs was calibrated.
+        prior: share of faces for which the presence of AUs was calibrated; None where there are none.
         figures: plain values: means, and "per_label" the same for each label with the counts behind them.
         left: labels that stay as trained, because they are always or never present in these faces.
         rest: what was then made of faces at rest, if there were any.
@@ -78,7 +78,7 @@ class Calibration:
     data: str
     faces: int
     people: int
-    prior: float
+    prior: float | None
     figures: dict[str, Any]
     left: tuple[str, ...]
     rest: Rest | None = None
@@ -173,7 +173,8 @@ def calibrate(net: DeployedAuNet, faces: FaceSet, data: str, prior: float = PRIO
     if left:
         log.warning("always or never present in %s, so not calibrated: %s", data, ", ".join(left))
     figures = _figures(faces, *read(logits, net.calibration.numpy()), graded=net.config.grades > 1)
-    return Calibration(data, len(faces), len(set(faces.subject.tolist()) - {""}), prior, figures, tuple(left))
+    asked = prior if any(map(au_number, faces.names)) else None
+    return Calibration(data, len(faces), len(set(faces.subject.tolist()) - {""}), asked, figures, tuple(left))
 
 
 def settle(net: DeployedAuNet, faces: FaceSet, data: str, tell: Tell | None = None) -> Rest:

@@ -11,7 +11,7 @@ from typing import Any
 
 from rtau.errors import UsageError
 from rtau.finder import FinderNet
-from rtau.model import DeployedAuNet, LandmarkNet
+from rtau.model import AuConfig, DeployedAuNet, LandmarkNet
 from rtau.sinks.paths import output_error
 from rtau.store import sha256_of
 
@@ -42,7 +42,7 @@ class Order:
     Attributes:
         run: folder of `rtau train`.
         out: folder for the files and their manifest.
-        name: of the files; by default what the network is for, "au", "landmarks" or "detector".
+        name: of the files; by default what the network reads or finds, "au", "attributes", "landmarks" or "detector".
         formats: names of `FORMATS`; "safetensors" is always among them.
         data: labeled faces of people whom the run did not learn from, see `calibrate.open_held_out`.
         prior: share of faces that show an AU where the network will be used.
@@ -114,7 +114,7 @@ def export(order: Order, bars: Bars = lambda unit: contextlib.nullcontext()) -> 
             raise UsageError("--lower-presence is for landmark networks: leave it out")
         trained.net.presence.bias.data -= order.lower_presence
     suffixes = [form.suffix for form in FORMATS.values()]
-    name = trained.kind if order.name is None else order.name
+    name = _usual_name(trained) if order.name is None else order.name
     with Shelf(order.out, name, suffixes, overwrite=order.overwrite) as shelf:
         net = trained.fold()
         calibration = _calibrate(order, trained, net, bars)
@@ -143,6 +143,11 @@ def export(order: Order, bars: Bars = lambda unit: contextlib.nullcontext()) -> 
         shelf.place(entry)
     written = tuple(Written(order.out / f"{name}{form.suffix}", drifts[key]) for key, form in chosen.items())
     return Exported(written, entry, _sentence(trained, calibration), tuple(entry.get("aus", ())))
+
+
+def _usual_name(trained: Trained) -> str:
+    config = trained.net.config
+    return "attributes" if isinstance(config, AuConfig) and not config.aus else trained.kind
 
 
 def _calibrate(order: Order, trained: Trained, net: DeployedAuNet | LandmarkNet | FinderNet, bars: Bars) -> Calibration | None:
