@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import logging
 import os
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Callable
-from http.client import HTTPException
+from collections.abc import Callable, Mapping
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
+from urllib.error import URLError
+from urllib.parse import urlsplit
 
 from .errors import RtauError
 
@@ -47,12 +50,49 @@ def has_checksum(path: Path, sha256: str) -> bool:
     return digest.hexdigest().startswith(sha256.lower())
 
 
-def _open_url(url: str) -> BinaryIO:
-    return urllib.request.urlopen(url, timeout=30)
+def why_not_safe(url: str) -> str | None:
+    """Why nothing is fetched from an address: it is neither HTTPS nor of this machine; None where all is well."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme == "https" or (parts.scheme == "http" and _is_here(parts.hostname or "")):
+            return None
+    except ValueError:
+        return "that is no address"
+    return "rtau fetches over https:// alone, which nobody on the way can change"
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class _SafeRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect to what is not safe, nor from elsewhere to this machine."""
+
+    def redirect_request(self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: object,
+                         newurl: str) -> urllib.request.Request | None:
+        here, there = (_is_here(urlsplit(url).hostname or "") for url in (req.full_url, newurl))
+        if why_not_safe(newurl) is not None or (there and not here):
+            raise URLError(f"it leads on to {newurl}, which is not followed: not https://, or on this machine")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type]
+
+
+def open_https(url: str, *, headers: Mapping[str, str] | None = None, timeout: float = 30) -> HTTPResponse:
+    """Open an address over HTTPS, or of this machine, with whatever it leads on to.
+
+    Raises:
+        OSError: it is another kind of address (URLError), or can't be opened.
+    """
+    if (why := why_not_safe(url)) is not None:
+        raise URLError(why)
+    request = urllib.request.Request(url, headers=dict(headers or {}))
+    return urllib.request.build_opener(_SafeRedirects).open(request, timeout=timeout)
 
 
 def fetch(url: str, path: Path, *, sha256: str | None, otherwise: str,
-          open_url: Callable[[str], BinaryIO] = _open_url) -> Path:
+          open_url: Callable[[str], BinaryIO] = open_https) -> Path:
     """Fetch a file into its place, unless it is there already.
 
     It is written under a temporary name beside its place and renamed when it is complete and
@@ -61,8 +101,8 @@ def fetch(url: str, path: Path, *, sha256: str | None, otherwise: str,
     Args:
         url: where to fetch it.
         path: where to keep it.
-        sha256: its checksum in hexadecimal, or the beginning of it; None if that is not known.
-            A file that is there with another checksum is fetched again.
+        sha256: its checksum in hexadecimal, or the beginning of it. A file that is there with another is fetched
+            again; where None is known, a file that is there is taken, and none is fetched.
         otherwise: what the user can do without a network, for the error message.
         open_url: gives a readable binary stream for a URL.
 
@@ -74,6 +114,9 @@ def fetch(url: str, path: Path, *, sha256: str | None, otherwise: str,
     """
     if path.is_file() if sha256 is None else has_checksum(path, sha256):
         return path
+    if sha256 is None:
+        raise RtauError(f"{path.name} is not fetched from {url}, since nobody has told its checksum: fetch it yourself if "
+                        f"you trust that place, or {otherwise}")
     logger.info("fetching %s to %s", url, path)
     temporary = None
     try:
@@ -81,7 +124,7 @@ def fetch(url: str, path: Path, *, sha256: str | None, otherwise: str,
         handle, temporary = tempfile.mkstemp(prefix=path.name + ".", suffix=".part", dir=path.parent)
         with os.fdopen(handle, "wb") as file, open_url(url) as stream:
             digest = _copy(stream, file)
-        if sha256 is not None and not digest.startswith(sha256.lower()):
+        if not digest.startswith(sha256.lower()):
             raise RtauError(f"{url} gave another file than expected (SHA-256 {digest[:16]}..., expected "
                             f"{sha256[:16]}...): {otherwise}")
         os.replace(temporary, path)

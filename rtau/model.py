@@ -347,7 +347,11 @@ def build(weights: Weights) -> nn.Module:
     kinds = {"au": (DeployedAuNet, AuConfig), "landmarks": (LandmarkNet, LandmarkConfig),
              "detector": (FinderNet, FinderConfig)}
     kind, config = kinds[weights.facts["kind"]]
-    net = kind(config.from_dict(weights.facts["config"]))
+    try:
+        net = kind(config.from_dict(weights.facts["config"]))
+    except (TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise RtauError(f"{weights.path}: its manifest describes no network of this version of rtau: "
+                        f"{str(error).splitlines()[0]}") from None
     try:
         net.load_state_dict(load_file(weights.check()))
     except (RuntimeError, ValueError, SafetensorError) as error:

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Self
 
+from ..au import Label, are_attributes
+from ..errors import UsageError
 from ..types import Frame, Scores, Status
 from .address import ALTERNATIVES, Address, check_files, parse_address, parse_addresses
 from .mailbox import StreamSink
@@ -19,7 +21,7 @@ __all__ = ["ALTERNATIVES", "VERSION", "Address", "Lent", "Moment", "StreamSink",
            "encode_message", "open_stream", "open_streams", "parse_address", "parse_addresses"]
 
 
-def open_stream(address: str | Address, aus: tuple[int, ...], *, live: bool = True, overwrite: bool = False
+def open_stream(address: str | Address, aus: tuple[Label, ...], *, live: bool = True, overwrite: bool = False
                 ) -> StreamSink:
     """A stream to an address; entering it opens it.
 
@@ -39,10 +41,13 @@ def open_stream(address: str | Address, aus: tuple[int, ...], *, live: bool = Tr
     """
     if isinstance(address, str):
         address = parse_address(address)
+    if address.shapes and are_attributes(aus):
+        raise UsageError(f"blendshapes are made of Action Units, not of attributes such as {aus[0]}: leave out "
+                         "shapes=arkit, or take another --model")
     if address.kind in ("ws", "web"):
         from .websocket import WebSocketSink
         return WebSocketSink(address.host, address.port, shapes=address.shapes, origins=address.origins,
-                             page=address.kind == "web", live=live)
+                             page=address.kind == "web", aus=aus, live=live)
     if address.kind == "osc":
         from .osc import OscSink
         return OscSink(address.host, address.port, shapes=address.shapes, live=live)
@@ -57,7 +62,7 @@ def open_stream(address: str | Address, aus: tuple[int, ...], *, live: bool = Tr
 
 
 @contextmanager
-def open_streams(addresses: Sequence[Address], aus: tuple[int, ...], *, live: bool = True, overwrite: bool = False
+def open_streams(addresses: Sequence[Address], aus: tuple[Label, ...], *, live: bool = True, overwrite: bool = False
                  ) -> Iterator[list[StreamSink]]:
     """Open several at once; all are closed at the end. Arguments and errors are those of `open_stream`."""
     with ExitStack() as stack:

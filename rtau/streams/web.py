@@ -6,7 +6,7 @@ import json
 from functools import cache
 from pathlib import Path
 
-from ..au import BY_NUMBER
+from ..au import AUS, Label, look_up
 
 #: What the page's script reads the AU table from.
 _PLACE = "/*AU_TABLE*/{}"
@@ -16,13 +16,13 @@ _POLICY = ("default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-in
 
 
 @cache
-def page_html() -> bytes:
+def page_html(aus: tuple[Label, ...] = AUS) -> bytes:
     """The page, UTF-8, with names and colours of `rtau.au` filled in."""
     table = {unit.code: {"name": unit.name, "colour": "rgb({}, {}, {})".format(*unit.colour)}
-             for unit in BY_NUMBER.values()}
+             for unit in map(look_up, aus)}
     text = Path(__file__).with_name("page.html").read_text("utf-8")
     assert _PLACE in text
-    return text.replace(_PLACE, json.dumps(table)).encode()
+    return text.replace(_PLACE, json.dumps(table).replace("<", "\\u003c")).encode()
 
 
 def page_headers(body: bytes) -> list[tuple[str, str]]:

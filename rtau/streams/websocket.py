@@ -18,7 +18,9 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+from ..au import AUS, Label
 from ..errors import OutputError
+from .gate import Gate
 from .mailbox import LIVE, PROCESSED, StreamSink
 from .message import Moment, encode_message
 from .web import page_headers, page_html
@@ -30,6 +32,10 @@ _quiet.setLevel(logging.CRITICAL)
 
 #: Clients at a time.
 MOST_CLIENTS = 32
+#: Connections that may be open beside them, whose wish is not known yet, for 5 seconds each at most.
+_MORE = 32
+#: New connections: at once after a quiet time, and in a second in the long run. A browser's page takes two.
+_BURST, _RATE = 200, 50.0
 #: Bytes that a client may say at once; there is nothing to be said to rtau.
 _MOST_SAID = 1024
 #: Bytes that the system keeps for a client that is slow. Its own choice would be megabytes: minutes of old news.
@@ -43,7 +49,8 @@ class WebSocketSink(StreamSink):
     """Serves each frame's message to every client that is connected.
 
     A client that is slower than the analysis gets the newest messages; those it missed are counted. What clients say
-    is ignored; one that says too much, or what is no WebSocket, is disconnected, and no other notices.
+    is ignored; one that says too much, or what is no WebSocket, is disconnected, and no other notices. So are
+    connections that come too fast, or say nothing and are many.
 
     Pages of other web sites are refused, or any site could read the faces of a user who visits it: a browser may
     connect from pages of this machine, from those this server itself shows, and from `origins`.
@@ -54,6 +61,7 @@ class WebSocketSink(StreamSink):
         shapes: add ARKit's blendshapes.
         origins: of other pages that may connect, such as "https://example.org"; "*" for all.
         page: also show rtau's own page to browsers.
+        aus: the AUs or attributes of the scores to come, for the page.
         live: see `StreamSink`.
 
     Raises:
@@ -61,11 +69,12 @@ class WebSocketSink(StreamSink):
     """
 
     def __init__(self, host: str, port: int, *, shapes: bool = False, origins: tuple[str, ...] = (),
-                 page: bool = False, live: bool = True) -> None:
+                 page: bool = False, aus: tuple[Label, ...] = AUS, live: bool = True) -> None:
         super().__init__(_url(host, port, page), live=live)
-        self._host, self._port, self._page = host, port, page
+        self._host, self._port, self._page, self._aus = host, port, page, aus
         self._shapes, self._origins = shapes, origins
         self._limit = LIVE if live else PROCESSED
+        self._gate = Gate(most=MOST_CLIENTS + _MORE, burst=_BURST, rate=_RATE)
         self._listener: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ready = threading.Event()
@@ -133,7 +142,8 @@ class WebSocketSink(StreamSink):
         self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
         server = await serve(self._attend, sock=self._listener, process_request=self._answer, max_size=_MOST_SAID,
                              max_queue=4, compression=None, open_timeout=5, close_timeout=_GOODBYE,
-                             server_header=None, logger=_quiet)
+                             server_header=None, logger=_quiet,
+                             create_connection=self._gate.connection)  # type: ignore[arg-type]
         self._ready.set()
         await self._end.wait()
         await self._finish(server)
@@ -212,7 +222,7 @@ class WebSocketSink(StreamSink):
                 return connection.respond(HTTPStatus.UPGRADE_REQUIRED, f"This is a WebSocket: connect to {self.url}\n")
             if urlsplit(request.path).path != "/":
                 return connection.respond(HTTPStatus.NOT_FOUND, "Not here.\n")
-            body = page_html()
+            body = page_html(self._aus)
             return Response(200, "OK", Headers(page_headers(body)), body)
         origin = request.headers.get("Origin")
         if not may_connect(origin, request.headers.get("Host", ""), self._origins):

@@ -94,7 +94,7 @@ def open_part(folder: Path, name: str) -> FaceSet:
     try:
         with np.load(folder / f"{name}.npz", allow_pickle=False) as table:
             facts = {key: table[key] for key in table.files}
-        crops = np.load(folder / f"{name}.npy", mmap_mode="r").view(np.ndarray)
+        crops = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False).view(np.ndarray)
         return FaceSet(tuple(facts.pop("names").tolist()), pictures=crops, **facts)
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
         raise InputError(f"{folder}: the {name} faces can't be read ({type(error).__name__}): delete the folder, it is "

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from rtau.errors import InputError, UsageError
 
 from .checked import checked
+from .data.addresses import address_of
 
 
 def _demand(good: bool, name: str, value: object, wanted: str) -> None:
@@ -85,8 +86,9 @@ FREE = ("accumulate", "checkpoint_every", "checkpoint_minutes", "device", "threa
 
 @dataclass(frozen=True)
 class DataSettings:
-    """Where an AU network's faces come from: folders that `rtau data align` or `rtau data render` wrote, or
-    whatever `rtau data align` takes, which is then aligned first.
+    """Where an AU network's faces come from: folders that `rtau data align` or `rtau data render` wrote, addresses of
+    such folders ("https://host/renders", "s3://bucket/faces"), or whatever `rtau data align` takes, which is then
+    aligned first.
 
     Attributes:
         labeled: faces with labels.
@@ -97,6 +99,8 @@ class DataSettings:
         share: of the labeled people that validate, where `validation` is not given.
         protocol, fold: keep out who tests in this fold, from 1, of a protocol, see `data.protocols`.
         validated: most faces to validate on, spread evenly; 0 for all.
+        cache: where shards from addresses are kept; in your cache when None.
+        cache_gb: GB that those of one address may take; what lies beyond is read picture by picture.
     """
 
     labeled: Path | None = None
@@ -108,10 +112,13 @@ class DataSettings:
     protocol: str = ""
     fold: int = 1
     validated: int = 4000
+    cache: Path | None = None
+    cache_gb: float = 100.0
 
     def __post_init__(self) -> None:
         _demand(0 < self.share < 1, "data.share", self.share, "between 0 and 1")
         _demand(self.validated >= 0, "data.validated", self.validated, "at least 0")
+        _demand(self.cache_gb > 0, "data.cache_gb", self.cache_gb, "more than 0")
 
 
 @dataclass(frozen=True)
@@ -291,4 +298,4 @@ def _plain(value: Any) -> Any:
         return {key: _plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(inner) for inner in value]
-    return str(value) if isinstance(value, Path) else value
+    return address_of(value) or str(value) if isinstance(value, Path) else value

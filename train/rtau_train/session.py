@@ -12,6 +12,7 @@ from rtau.errors import InputError
 
 from .config import Recipe, recipe_of
 from .corpora import Bar, align_corpora, is_ready, open_unaligned
+from .delivery import bring_data, send_back
 from .distributed import Team, join_team
 from .learner import Task
 from .loop import train
@@ -38,10 +39,11 @@ def train_recipe(recipe: Recipe, folder: Path, *, changes: Sequence[str] | None 
         RtauError: data, recipe or folder don't fit, or the loss became NaN; see `loop.train`.
     """
     with join_team(recipe.loop.device) as (team, device):
+        recipe, away = bring_data(recipe, lambda: CountBar("shards", shown=shown and team.leads))
         recipe = _aligned(recipe, Path(folder), team, lambda: CountBar("pictures", shown=shown and team.leads), jobs)
         recipe, task = open_task(recipe, changes)
-        return train(task, recipe.loop, folder, config=recipe.as_dict(), restart=restart, shown=shown, team=team,
-                     device=device)
+        return train(task, recipe.loop, folder, config=send_back(recipe.as_dict(), away), restart=restart, shown=shown,
+                     team=team, device=device)
 
 
 def open_task(recipe: Recipe, changes: Sequence[str] | None = None) -> tuple[Recipe, Task]:
@@ -78,9 +80,10 @@ def open_task(recipe: Recipe, changes: Sequence[str] | None = None) -> tuple[Rec
 
 
 def preview(recipe: Recipe, *, changes: Sequence[str] | None = None) -> RenderableType:
-    """What `train_recipe` would train, to print; aligns and writes nothing."""
+    """What `train_recipe` would train, to print; aligns nothing, and writes nothing but copies of what lies elsewhere."""
     from .preview import preview_parts, preview_task
 
+    recipe, _ = bring_data(recipe, lambda: CountBar("shards"))
     if recipe.task in ("landmarks", "detector"):
         return preview_task(recipe, open_task(recipe)[1])
     from .parts import open_parts

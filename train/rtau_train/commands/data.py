@@ -44,6 +44,7 @@ def data() -> None:
     rtau data card renders                       what they hold and lack, in numbers
     rtau data proof                              that the labels are true, in numbers
     rtau data align labels.csv --out faces       pictures of your own, or a corpus, ready for training
+    rtau data index renders                      sizes and checksums, for training from another machine
     """
 
 
@@ -275,6 +276,23 @@ def card(folder: Path, out: Path | None) -> None:
     with _needing_extras():
         from ..puppet.card import write_card
     click.echo(write_card(folder, out))
+
+
+@data.command()
+@click.argument("folder", type=_PATH)
+def index(folder: Path) -> None:
+    """Write index.json of a FOLDER of shards, so that others train on it by its address.
+
+    It lists sizes and SHA-256 sums; all but the pictures is also written as one file, with which a training begins
+    before all shards have come. Put the whole folder on a web server or into a bucket then.
+
+    \b
+    rtau data index renders
+    rtau train train/recipes/light.toml --run runs/au renders=https://data.example.org/renders
+    """
+    with _needing_extras():
+        from ..data.index import INDEX, write_folder_index
+    click.echo(f"{folder / INDEX}: {write_folder_index(folder)} shards")
 
 
 @data.command()

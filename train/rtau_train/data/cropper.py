@@ -15,6 +15,7 @@ from rtau.detect import Detector, open_detector
 from rtau.errors import InputError
 from rtau.landmarks import LandmarkReader
 from rtau.pictures import read_picture
+from rtau.process import MOST_PIXELS
 from rtau.store import find_weights
 from rtau.track import Tracker
 from rtau.types import Faces, Frame
@@ -145,7 +146,7 @@ class Cropper:
         file, number = self._listing.file[index], int(self._listing.frame[index])
         if number < 0:
             self._reel = None
-            image, missing = read_picture(file)
+            image, missing = read_picture(file, MOST_PIXELS)
             if missing:
                 raise InputError(f"{file} is damaged: {missing}")
             return Frame(image, 0.0, index, str(file), still=True)
@@ -189,7 +190,7 @@ class _Reel:
 
     def __init__(self, file: Path, every: int) -> None:
         self.file = file
-        self._video = Video(file, every=every)
+        self._video = Video(file, every=every, most_pixels=MOST_PIXELS)
         self._frames: Iterator[Frame] | None = None
         self._current: Frame | None = None
         self._fault = ""

@@ -29,8 +29,8 @@ import numpy as np
 from rtau.errors import InputError
 
 from .faces import FaceSet
-from .stored import StoredPictures, kept
-from .tars import KINDS, first_line, tar_name, tar_places, write_whole
+from .stored import StoredPictures, check_places, kept, load_arrays
+from .tars import ELSEWHERE, KINDS, first_line, tar_name, tar_places, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def open_crops(folder: str | Path, *, memory: int = 2 << 30) -> FaceSet:
         raise InputError(f"{folder} holds no faces{'' if header['aligned'] is None else ': see ' + SKIPPED}")
     places = ((folder / tar_name(number, STEM), begin, length) for number, begin, length in table["places"].tolist())
     return FaceSet(tuple(header["names"]), *(table[name] for name in ("subject", "labels", "intensity", "source")),
-                   kept(StoredPictures(places, _AGAIN), memory), table["points"])
+                   kept(StoredPictures(places, _AGAIN), 0 if folder in ELSEWHERE else memory), table["points"])
 
 
 def write_index(folder: str | Path) -> None:
@@ -98,9 +98,11 @@ def _sizes(folder: Path) -> np.ndarray:
 def _indexed(folder: Path, header: dict[str, Any]) -> dict[str, np.ndarray] | None:
     """The arrays of `faces.npz`, or None if it is not there or not of these tars."""
     try:
-        with np.load(folder / INDEX, allow_pickle=False) as file:
-            table = {name: file[name] for name in file.files}
-        whole = (np.array_equal(table.pop("tars"), _sizes(folder)) and header["aligned"] == len(table["places"])
+        table = load_arrays(folder / INDEX)
+        sizes = table.pop("tars")
+        check_places(table["places"], sizes)
+        whole = ((folder in ELSEWHERE or np.array_equal(sizes, _sizes(folder)))
+                 and header["aligned"] == len(table["places"])
                  and table["labels"].shape == table["intensity"].shape == (len(table["places"]), len(header["names"])))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         log.debug("%s: %s", folder / INDEX, error)

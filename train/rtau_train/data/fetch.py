@@ -15,12 +15,12 @@ import os
 import time
 import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from rtau.cache import open_https, why_not_safe
 from rtau.errors import InputError, OutputError, UsageError
 from rtau.sinks.paths import replaced
 
@@ -32,6 +32,8 @@ LISTING = Path(__file__).parent / "parts.json"
 _HOME = "https://raw.githubusercontent.com"
 _TRIES, _TIMEOUT = 4, 30.0
 _CHUNK = 1 << 16
+#: Bytes of one file at most.
+_MOST = 500_000_000
 _SUMS = "checksums.json"
 
 #: Called with bytes that are there and bytes that there will be (an estimate until all sizes are known).
@@ -61,6 +63,8 @@ def fetch(out: str | Path, *, parts: Sequence[str] | None = None, mirror: str | 
     unknown = sorted(set(parts or ()) - set(listed))
     if unknown:
         raise UsageError(f"there is no part {unknown[0]!r}: choose from {', '.join(listed)}")
+    if mirror is not None and "://" in mirror and (why := why_not_safe(mirror)) is not None:
+        raise UsageError(f"--mirror {mirror}: {why}")
     chosen = {name: listed[name] for name in (parts or listed)}
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -172,7 +176,7 @@ class _Store:
         before = self.there
         for number in range(_TRIES):
             try:
-                with urllib.request.urlopen(url, timeout=self.timeout) as answer:
+                with open_https(url, timeout=self.timeout) as answer:
                     length = answer.headers.get("Content-Length")
                     size = self._save(_pieces(answer), target)
                 if length is None or int(length) == size:
@@ -196,6 +200,9 @@ class _Store:
             for piece in pieces:
                 handle.write(piece)
                 size += len(piece)
+                if size > _MOST:
+                    raise InputError(f"{target.name.removesuffix('.part')} is larger than {_MOST} bytes, which none of "
+                                     "these files is: look at --mirror")
                 self._tell(len(piece))
         return size
 

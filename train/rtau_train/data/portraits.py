@@ -15,7 +15,7 @@ def load_portraits(faces: Path, part: Part) -> tuple[list[np.ndarray], list[np.n
     """Neutral portraits with hand-placed points: pictures (RGB), points [68, 2] and identities."""
     images, points, person = [], [], []
     for group in ("london_neutral", "canada"):
-        table = np.load(Path(faces) / group / "landmarks.npz")
+        table = np.load(Path(faces) / group / "landmarks.npz", allow_pickle=False)
         for name, template in zip(table["names"], table["points"], strict=True):
             if part_of(str(name)) != part:
                 continue

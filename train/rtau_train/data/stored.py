@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import numpy as np
 
 from .faces import Pictures
 from .tars import Place, decode, read_place
+
+#: Bytes that the arrays of one file may take, unpacked.
+_MOST = 8 << 30
 
 
 class StoredPictures:
@@ -48,3 +52,31 @@ def kept(pictures: Pictures, memory: int) -> Pictures:
             return pictures
         images[index] = image
     return images  # type: ignore[return-value]  # an array of pictures is one
+
+
+def load_arrays(file: Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz, unless they would fill the memory.
+
+    Raises:
+        OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile: there are none, or they are damaged or too large.
+    """
+    with zipfile.ZipFile(file) as packed:
+        size = sum(entry.file_size for entry in packed.infolist())
+    if size > _MOST:
+        raise ValueError(f"{size} bytes of arrays")
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except MemoryError as error:
+        raise ValueError("larger than the memory") from error
+
+
+def check_places(places: np.ndarray, sizes: np.ndarray) -> None:
+    """Make sure that places, int64 [N, 3] of tar, first byte and length, lie within tars of these sizes. Raises ValueError."""
+    if places.dtype != np.int64 or places.ndim != 2 or places.shape[1] != 3 or sizes.dtype != np.int64 or sizes.ndim != 1:
+        raise ValueError("these are no places")
+    number, begin, length = places.T
+    if len(places) and ((number < 0) | (number >= len(sizes)) | (begin < 0) | (length < 0)).any():
+        raise ValueError("a place lies outside its tar")
+    if (length > sizes[number] - begin).any():
+        raise ValueError("a place lies outside its tar")

@@ -22,6 +22,9 @@ _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (code
 _AU = re.compile(r"au[ _-]?(\d+)(.*)", re.IGNORECASE)
 _ENCRYPTED = b"\xd0\xcf\x11\xe0"  # what holds an Excel file that has a password, or an old one
 
+#: Bytes to which an Excel file may unpack.
+_MOST = 1 << 30
+
 #: What stands in a cell of which nothing is known.
 UNKNOWN = frozenset(("", "nan", "na", "n/a", "none", "null", "?", "9", "9.0", "999", "999.0"))
 
@@ -68,6 +71,7 @@ def read_table(file: str | Path, names: tuple[str, ...] | None = None) -> Table:
         raise InputError(f"{file} has a password or is an old Excel file: open it there and save it as CSV")
     delimiter = ""
     if zipfile.is_zipfile(io.BytesIO(data)):
+        _check_size(file, data)
         lines = _sheet(file)
     else:
         text = decode_text(data, file)
@@ -143,6 +147,16 @@ def _lines(file: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[st
         if any(cell.strip() for cell in cells):
             yield line, cells
         line = reader.line_num + 1
+
+
+def _check_size(file: Path, data: bytes) -> None:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as packed:
+            size = sum(entry.file_size for entry in packed.infolist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise InputError(f"{file} can't be read as an Excel file ({error}): save the table as CSV") from None
+    if size > _MOST:
+        raise InputError(f"{file} unpacks to {size / 1e9:.1f} GB, more than a table may have: save it as CSV")
 
 
 def _sheet(file: Path) -> Iterator[tuple[int, list[str]]]:

@@ -11,13 +11,14 @@ import io
 import logging
 import os
 import tarfile
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from rtau.errors import InputError, OutputError, UsageError
+from rtau.picture_size import picture_size
 from rtau.sinks.paths import os_reason, output_error, replaced
 
 try:
@@ -28,6 +29,9 @@ except ImportError:  # not on Windows, where nothing guards against a second run
 log = logging.getLogger(__name__)
 
 PARTIAL = ".partial"
+#: Pixels of a stored picture: far more than any that rtau makes, far fewer than fill the memory.
+_MOST_PIXELS = 1 << 25
+_PLAIN = (tarfile.REGTYPE, tarfile.AREGTYPE)
 KINDS = (".jpg", ".json")
 
 #: A picture's JPEG bytes and its labels' JSON bytes.
@@ -35,6 +39,9 @@ Encoded = tuple[bytes, bytes]
 
 #: Where a picture's bytes lie: the file, the first byte, how many.
 Place = tuple[Path, int, int]
+
+#: Folders that are copies of others elsewhere, and what reads a picture whose shard is not in them yet.
+ELSEWHERE: dict[Path, Callable[[Place], bytes]] = {}
 
 #: What to do about damaged renders.
 RENDER_AGAIN = "delete it and render again, or fetch it anew"
@@ -60,13 +67,17 @@ def tar_places(file: Path, *, empty: bool = False, again: str = RENDER_AGAIN) ->
         with tarfile.open(file, "r:") as tar:
             members = tar.getmembers()
         # A tar cut between two files reads well; only its end marker tells.
-        end = members[-1].offset_data + members[-1].size if members else 0
+        end = max((member.offset_data + member.size for member in members), default=0)
         whole = (bool(members) or empty) and file.stat().st_size >= end + 1024
-    except (tarfile.TarError, OSError, EOFError) as error:
+    # A header that promises terabytes ends as one of the last two.
+    except (tarfile.TarError, OSError, EOFError, ValueError, MemoryError, OverflowError) as error:
         raise InputError(f"{file} is no readable shard ({first_line(error)}): {again}") from error
     if not whole:
         raise InputError(f"{file} is cut short: {again}")
-    return {member.name: (member.offset_data, member.size) for member in members if member.isreg()}
+    odd = next((member for member in members if member.type not in _PLAIN or member.issparse()), None)
+    if odd is not None:
+        raise InputError(f"{file} holds {odd.name!r}, which is no plain file: {again}")
+    return {member.name: (member.offset_data, member.size) for member in members}
 
 
 def read_place(place: Place, again: str = RENDER_AGAIN) -> bytes:
@@ -76,6 +87,10 @@ def read_place(place: Place, again: str = RENDER_AGAIN) -> bytes:
         with open(file, "rb", buffering=0) as handle:
             handle.seek(begin)
             return handle.read(length)
+    except FileNotFoundError as error:
+        if file.parent in ELSEWHERE:
+            return ELSEWHERE[file.parent](place)
+        raise InputError(f"{file} can't be read ({error.strerror}): {again}") from error
     except OSError as error:
         raise InputError(f"{file} can't be read ({error.strerror}): {again}") from error
 
@@ -86,7 +101,9 @@ def decode(jpeg: bytes, name: str, again: str = RENDER_AGAIN) -> np.ndarray:
     Raises:
         InputError: it is damaged; `name` is said, and `again` is what to do.
     """
-    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) if jpeg.endswith(b"\xff\xd9") else None
+    width, height = picture_size(jpeg) or (0, 0)
+    fits = jpeg.endswith(b"\xff\xd9") and 0 < width * height <= _MOST_PIXELS
+    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) if fits else None
     if image is None:
         raise InputError(f"{name}: the picture can't be decoded: {again}")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

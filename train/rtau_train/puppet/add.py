@@ -12,6 +12,8 @@ import numpy as np
 
 from rtau.analyze import Analyzer
 from rtau.errors import InputError
+from rtau.pictures import read_picture
+from rtau.process import MOST_PIXELS
 from rtau.types import Frame
 
 from .portrait import Portrait
@@ -123,10 +125,10 @@ def _name_of(picture: Path) -> str:
 
 
 def _add(picture: Path, person: str, out: Path, renderer: Renderer, analyzer: Analyzer, licence: str) -> Added:
-    image = cv2.imread(str(picture), cv2.IMREAD_COLOR)
-    if image is None:
-        raise _Refusal("it can't be read as a picture")
-    image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    try:
+        image, _ = read_picture(picture, MOST_PIXELS)
+    except InputError as error:
+        raise _Refusal("it can't be read as a picture") from error
     points = _judge(image, analyzer)
     image, points = _framed(image, points)
     # Points are surer at the size that the networks see best, and the mean of both looks steadies them.
