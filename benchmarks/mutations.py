@@ -147,11 +147,11 @@ def _video(path: Path, codec: str, pixels: str, frames: int = 12, size: tuple[in
     return path
 
 
-def _falling(data: bytes, rng: np.random.Generator) -> bytes:
+def disorder(data: bytes, rng: np.random.Generator) -> bytes:
     """A Matroska file whose frames come at any time: no muxer would write it."""
     changed = bytearray(data)
-    # The head of a simple block: its track, milliseconds in its cluster, flags.
-    for found in re.finditer(rb"\xa3[\x40-\xff].{0,3}?\x81(..)[\x00\x80]", data, re.DOTALL):
+    # The head of a block: its track, milliseconds in its cluster, flags.
+    for found in re.finditer(rb"[\xa1\xa3][\x40-\xff].{0,3}?\x81(..)[\x00\x80]", data, re.DOTALL):
         changed[found.start(1):found.end(1)] = int(rng.integers(-2000, 2000)).to_bytes(2, "big", signed=True)
     return bytes(changed)
 
@@ -159,7 +159,7 @@ def _falling(data: bytes, rng: np.random.Generator) -> bytes:
 def _crowded(path: Path) -> Path:
     """A video with thirty streams beside it."""
     with av.open(str(path), "w") as container:
-        streams = [container.add_stream("libx264", rate=25), *(container.add_stream("mpeg1video", rate=25) for _ in range(30))]
+        streams = [container.add_stream(codec, rate=25) for codec in ["libx264"] + 30 * ["mpeg1video"]]
         for stream in streams:
             stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         for number in range(3):
@@ -293,7 +293,12 @@ def odd_videos(folder: Path) -> Iterator[tuple[str, str, bytes]]:
         return _video(folder / name, codec, "yuv420p", **more).read_bytes()
 
     for codec in ("mpeg4", "ffv1", "libvpx"):
-        yield f"{codec}.mkv", "time stamps going backwards", _falling(made(f"{codec}.mkv", codec), rng=np.random.default_rng(7))
+        yield (f"{codec}.mkv", f"time stamps going backwards, {codec}",
+               disorder(made(f"{codec}.mkv", codec), np.random.default_rng(7)))
+    lasting = made("l.mkv", "libx264")
+    for number, claim in enumerate((b"00:00:nan", b"1e999:0:0", b"1e308:0:0", b"-9:0:0", b"9" * 18)):
+        yield (f"lasting{number}.mkv", f"a length of {claim.decode()}",
+               re.sub(rb"\d\d:\d\d:\d\d\.\d{9}", lambda _, claim=claim: claim.ljust(18, b"\0"), lasting))
     yield "gap.mkv", "a gap of 12 days", made("gap.mkv", "libx264", stamps=[*range(6), *range(26_000_000, 26_000_006)])
     small, large = made("s.h264", "libx264"), made("l.h264", "libx264", size=(320, 240))
     yield "sizes.h264", "frames of another size midway", small + large + small
@@ -301,7 +306,10 @@ def odd_videos(folder: Path) -> Iterator[tuple[str, str, bytes]]:
     yield "codecs.ts", "another size and codec midway", first + second + first
     full = _video(folder / "f.h264", "libx264", "yuv444p").read_bytes()
     yield "pixels.h264", "another pixel format midway", small + full + small
-    # Streams are added to those that were found at first; so many that whoever keeps a place for each must trip.
-    yield "streams.ts", "thirty streams more midway", first + _crowded(folder / "c.ts").read_bytes()
+    # Neither among the first seconds, nor in the last 250 kB, which are looked at when it is opened; and so many that
+    # whoever keeps a place for each must trip.
+    long = made("long.ts", "mpeg2video", frames=200)
+    yield ("streams.ts", "thirty streams more midway",
+           long + _crowded(folder / "c.ts").read_bytes() + (b"\x47\x1f\xff\x10" + bytes(184)) * 2000 + long)
     yield "tiny.mkv", "a picture of two pixels", made("tiny.mkv", "ffv1", size=(2, 2))
     yield "one.mp4", "one frame", made("one.mp4", "libx264", frames=1)

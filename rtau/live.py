@@ -16,6 +16,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds to wait before each attempt to open a lost camera or stream again: five in about ten seconds.
 RETRIES = (0.5, 1.0, 2.0, 3.0, 4.0)
+#: Seconds without a frame after which a live source is said to be silent.
+QUIET = 3.0
 
 
 class Live(Reader):
@@ -98,12 +100,19 @@ class Newest:
 
     Args:
         source: what is read; closed with this.
+        clock: seconds that only rise.
+
+    Attributes:
+        tell: is told, in a line, when no frame has come for `QUIET` seconds, and when one comes again.
     """
 
     live = True
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
+    def __init__(self, source: Source, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._source, self._clock = source, clock
+        self.tell: Callable[[str], object] = logger.warning
+        self._came = clock()
+        self._told = self._left = False
         self.name, self.size, self.fps = source.name, source.size, source.fps
         self.expected: int | None = None
         self.drops = 0
@@ -118,6 +127,12 @@ class Newest:
     def damage(self) -> str | None:
         """What the source says was amiss."""
         return self._source.damage
+
+    @property
+    def silent(self) -> float | None:
+        """Seconds since the last frame where these are more than `QUIET`, else None."""
+        passed = self._clock() - self._came
+        return passed if passed >= QUIET and not (self._ended or self._closed) else None
 
     def __enter__(self) -> Newest:
         return self
@@ -140,6 +155,7 @@ class Newest:
                 # A time-out lets Ctrl-C through on every platform.
                 while self._slot is None and not self._ended and not self._closed:
                     self._changed.wait(0.2)
+                    self._look()
                 frame, self._slot = self._slot, None
                 if frame is None or self._closed:
                     break
@@ -147,12 +163,22 @@ class Newest:
         if self._error is not None and not self._closed:
             raise self._error
 
+    def _look(self) -> None:
+        """Say it where the source falls silent, and where it is no more."""
+        if self._slot is not None and self._told:
+            self._told = False
+            self.tell(f"{self.name} gives pictures again")
+        elif self._slot is None and self.silent is not None and not self._told:
+            self._told = True
+            self.tell(f"{self.name} has given no picture for {QUIET:g} s; waiting for it")
+
     def _read(self) -> None:
         try:
             for frame in self._source:
                 with self._changed:
                     if self._closed:
                         return
+                    self._came = self._clock()
                     if self._slot is not None:
                         self.drops += 1
                     self._slot = frame
@@ -172,5 +198,6 @@ class Newest:
         self._source.close()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout=2)
-            if self._thread.is_alive():
+            if self._thread.is_alive() and not self._left:
+                self._left = True
                 logger.warning("%s does not answer and is left behind", self.name)

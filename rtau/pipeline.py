@@ -97,6 +97,14 @@ class Run:
     def stop(self) -> None:
         """End the run after the frame in hand; may be called from any thread."""
         self._stopped.set()
+        if self._source.live:
+            # A camera that hangs gives no frame after which to end.
+            self._source.close()
+
+    @property
+    def silent(self) -> float | None:
+        """Seconds for which a live source has given nothing, where that is worth a word."""
+        return getattr(self._source, "silent", None)
 
     @property
     def outcome(self) -> Outcome:
@@ -147,8 +155,8 @@ class Run:
             if not self.paused:
                 yield frame, self._analyzer(frame)
             elif self._stopped.is_set():
-                self._interrupted = True
-                return
+                break
+        self._interrupted = self._stopped.is_set()
 
     def _side_by_side(self, stack: ExitStack) -> Iterator[tuple[Frame, Scores]]:
         analyzer = self._analyzer

@@ -16,6 +16,7 @@ from .errors import InputError, OutputError, UsageError
 from .pipeline import Outcome, Run
 from .sinks import Sink, meta_path, open_overlay, open_table, write_meta
 from .sinks.crops import INDEX, CropSink, check_crops
+from .sinks.paths import output_error
 from .source import Input, Source
 from .streams import Lent, StreamSink
 from .summary import Summary
@@ -195,7 +196,7 @@ def process(job: Job, analyzer: Analyzer, options: Options, *,
         sinks = _sinks(job, analyzer, options)
         if options.overwrite:
             # The facts of an older table would speak of this one if it were never finished.
-            meta_path(job.out).unlink(missing_ok=True)
+            _remove(meta_path(job.out))
         run = Run(source, analyzer, [*sinks, *map(Lent, streams)], seen)
         run.run()
         result.error, result.cut = source.damage, source.cut
@@ -251,6 +252,13 @@ def _sinks(job: Job, analyzer: Analyzer, options: Options) -> list[Sink]:
         size = options.crop_size or int(analyzer.weights.facts["config"]["size"])
         sinks.append(CropSink(job.crops, size=size, overwrite=options.overwrite))
     return sinks
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise output_error(path, error) from None
 
 
 def _facts(job: Job, analyzer: Analyzer, options: Options, source: Source, result: Result) -> dict[str, object]:

@@ -26,6 +26,8 @@ av.logging.set_level(None)
 _READ_ERRORS = 20
 # Threads of a decoder at most.
 _THREADS = 4
+# Seconds: who claims to last longer than 30 years is not believed.
+_LONGEST = 1e9
 
 
 #: What FFmpeg may take a file for: all but lists of other files and addresses, which a stranger's file could name.
@@ -251,8 +253,10 @@ class Video(Reader):
         if stream.duration:
             return float(stream.duration * stream.time_base)
         try:  # Matroska keeps it in a tag: "00:00:02.400000000"
-            hours, minutes, seconds = stream.metadata["DURATION"].split(":")
-            return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+            hours, minutes, seconds = map(float, stream.metadata["DURATION"].split(":"))
+            told = hours * 3600 + minutes * 60 + seconds
+            if 0 <= told < _LONGEST:  # False of NaN too
+                return told
         except (KeyError, ValueError):
             pass  # no such tag: other formats keep it elsewhere
         if container.duration and len(container.streams) == 1:
@@ -262,7 +266,7 @@ class Video(Reader):
     def _estimate(self) -> int | None:
         duration, rate = self._duration(), self.fps
         total = self._stream.frames or (round(duration * rate) if duration and rate else 0)
-        if not total:
+        if total <= 0:
             return None
         if self._start or self._end < math.inf:
             rate = total / duration if duration else rate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from .sinks.dashboard import count_text
 from .sinks.recorder import RecorderSink
 from .streams import Address, Lent, StreamSink, check_files, open_streams
 from .summary import Summary
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,9 @@ def _watch(what: str, analyzer: Analyzer, options: LiveOptions, console: Console
     if options.terminal:
         sinks.append(terminal)
     source = open_live(what)
+    if options.terminal and console.is_terminal and not (console.is_dumb_terminal or options.plain):
+        # The display has a place for it, which a line of its own would spoil.
+        source.tell = log.debug
     summary = Summary()
     run = Run(source, analyzer, sinks, summary.add)
     controls = Controls(run, analyzer, terminal, recorder)

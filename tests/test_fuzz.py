@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -10,8 +11,11 @@ import numpy as np
 import pytest
 
 from benchmarks import fuzz
-from benchmarks.mutations import READERS, make_seeds, mutate
-from rtau.errors import InputError
+from benchmarks.mutations import READERS, make_seeds, mutate, odd_videos, read_manifest, read_media
+from rtau.errors import InputError, RtauError
+from rtau.store import MANIFEST
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def read_badly(path: Path) -> int:
@@ -56,6 +60,32 @@ def test_seeds_are_sound_and_mutations_follow_from_their_numbers(tmp_path):
         ways = [mutate(seed, seeds, np.random.default_rng([3, i])) for i in range(20)]
         assert ways == [mutate(seed, seeds, np.random.default_rng([3, i])) for i in range(20)]
         assert sum(data != seed.data for _, data in ways) >= 18 and len({way for way, _ in ways}) >= 4
+
+
+def test_videos_that_are_whole_but_strange_are_read(tmp_path):
+    """Among them stamps in disorder, streams that come up midway, lengths that are no numbers."""
+    (tmp_path / "made").mkdir()
+    found = {}
+    for name, what, data in odd_videos(tmp_path / "made"):
+        path = tmp_path / name
+        path.write_bytes(data)
+        found[what] = read_media(path)
+    assert len(found) > 12
+    few = {what for what, frames in found.items() if frames < 12}
+    assert few == {"one frame"}, found
+    assert found["frames of another size midway"] == found["another pixel format midway"] == 36
+
+
+@pytest.mark.parametrize("odd", [
+    {"blocks": ["", 2, 2]}, {"width": 2.5}, {"width": [32]}, {"eyes": 3}, {"size": "large"}, {"width": -1}, {"blocks": 2},
+    {"pyramid": None}])
+def test_a_manifest_of_no_network_is_one_line(odd, tmp_path):
+    facts = json.loads((ROOT / "weights" / MANIFEST).read_text("utf-8"))["landmarks"]
+    path = tmp_path / MANIFEST
+    path.write_text(json.dumps({"landmarks": {**facts, "config": {**facts["config"], **odd}}}))
+    with pytest.raises(RtauError) as caught:
+        read_manifest(path)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.slow

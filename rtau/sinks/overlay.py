@@ -141,6 +141,7 @@ class _Encoder:
         import av
         from av.video.reformatter import Colorspace
 
+        self._path = path
         self._av, self._colours = av, Colorspace.ITU709
         self.size = size[0] + size[0] % 2, size[1] + size[1] % 2
         # Fragments make a cut-off file playable; "delay_moov" lets the header say when the first picture is shown.
@@ -177,6 +178,8 @@ class _Encoder:
                 self._container.mux(self._stream.encode(None))
         finally:
             self._container.close()
+        if kind is None and not _ends_whole(self._path):
+            raise OSError("its end is missing, perhaps for lack of space; what was written so far is kept")
 
     def add(self, image: np.ndarray, time: float) -> None:
         """Append a picture, RGB uint8, shown from `time` seconds on."""
@@ -188,6 +191,22 @@ class _Encoder:
             picture.pict_type = self._av.video.frame.PictureType.I
             self._next_key = time + _KEY_SECONDS
         self._container.mux(self._stream.encode(picture))
+
+
+def _ends_whole(path: Path) -> bool:
+    """Whether an MP4 file holds its last part to the end: FFmpeg is silent when that can't be written. True of what
+    isn't MP4, or can't be read back."""
+    if path.suffix.lower() == ".mkv" or not path.is_file():
+        return True
+    kind, at, size = b"", 0, path.stat().st_size
+    with path.open("rb") as file:
+        while at + 8 <= size:
+            file.seek(at)
+            head = file.read(16)
+            # A length of 1 says that the length follows in 8 bytes more.
+            length, kind = int.from_bytes(head[:4], "big"), head[4:8]
+            at += max(int.from_bytes(head[8:], "big") if length == 1 else length, 8)
+    return at == size and kind == b"mfra"
 
 
 def fitted(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
