@@ -140,7 +140,7 @@ def test_contradictions_are_one_line(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=says) as error:
             open_table(tmp_path / "a.jsonl", AUS, **options)
         assert "\n" not in str(error.value)
-    with pytest.raises(UsageError, match="none of the AUs 18, 22"):
+    with pytest.raises(UsageError, match="none of AU 18, 22"):
         open_table(tmp_path / "a.csv", (18, 22), like="openface")
     assert table_suffix() == ".csv" and table_suffix("parquet", "openface") == ".parquet"
     assert not list(tmp_path.iterdir())
