@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Self
 
 from rich.console import Console, Group, RenderableType
@@ -64,7 +65,7 @@ class BatchDisplay:
         self._failed += record.state in ("failed", "damaged")
         self._skipped += record.state == "skipped"
         self._frames += record.frames
-        self._workers = {number: kept for number, kept in self._workers.items() if str(kept[0].job.out) != record.out}
+        self._workers = {number: kept for number, kept in self._workers.items() if kept[0].job.out != Path(record.out)}
         if self._live is None and self._shown:
             self.say(f"[{self._finished}/{self._files}] {line_of(record)}")
         elif record.error:

@@ -46,6 +46,25 @@ class Verdict:
     replace: bool = False
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """What can be seen of a job where its files lie.
+
+    Attributes:
+        out: its table, for people.
+        source: its video as a record names it; None where a record need not name it.
+        there: whether there is a table.
+        same: whether its inputs are those of a record.
+        missing: which of its outputs are not there, in words.
+    """
+
+    out: str
+    source: str | None
+    there: Callable[[], bool]
+    same: Callable[[Any], bool]
+    missing: Callable[[], list[str]]
+
+
 def reading(analyzer: Analyzer, analysis: Mapping[str, Any]) -> dict[str, Any]:
     """All that changes the numbers that an analyzer reads, in JSON's types; its networks are made ready.
 
@@ -111,18 +130,37 @@ def judge(job: Job, made_with: Callable[[], Mapping[str, Any]], *, overwrite: bo
     Raises:
         OutputError: what lies there is not this job's, and `overwrite` is False.
     """
-    facts = _read(meta_path(job.out))
+    def missing() -> list[str]:
+        gone = [name for name in (one.name for one in fields(job)) if name not in ("paths", "pictures")
+                and (path := getattr(job, name)) is not None and not path.exists()]
+        return ["table" if name == "out" else name for name in gone]
+
+    evidence = Evidence(str(job.out), None if job.pictures else _name(job.paths[0]), job.out.exists,
+                        lambda recorded: _same_inputs(job, recorded, step), missing)
+    return weigh(_read(meta_path(job.out)), evidence, made_with, overwrite=overwrite)
+
+
+def weigh(facts: Mapping[str, Any] | None, evidence: Evidence, made_with: Callable[[], Mapping[str, Any]], *,
+          overwrite: bool = False) -> Verdict:
+    """What `judge` does, wherever the outputs lie.
+
+    Args:
+        facts: those beside the table; None where there are none.
+
+    Raises:
+        OutputError: as `judge`.
+    """
     if facts is None:
-        if job.out.exists() and not overwrite:
-            raise OutputError(f"{job.out} exists, and no record beside it says what it was made from: choose another "
+        if evidence.there() and not overwrite:
+            raise OutputError(f"{evidence.out} exists, and no record beside it says what it was made from: choose another "
                               "--out, or add --overwrite to replace it")
         return Verdict(replace=overwrite)
     record = facts.get(KEY)
     if not isinstance(record, Mapping):
         return Verdict(note="redone: its facts hold no record", replace=True)
-    if not _same_inputs(job, record.get("inputs"), step):
-        if not job.pictures and _name(job.paths[0]) not in _paths(record) and job.out.exists() and not overwrite:
-            raise OutputError(f"{job.out} was made from another file, {', '.join(_paths(record)) or '?'}: choose "
+    if not evidence.same(record.get("inputs")):
+        if evidence.source is not None and evidence.source not in _paths(record) and evidence.there() and not overwrite:
+            raise OutputError(f"{evidence.out} was made from another file, {', '.join(_paths(record)) or '?'}: choose "
                               "another --out, or add --overwrite to replace it")
         return Verdict(note="redone: the input changed", replace=True)
     if facts.get("complete") is not True:
@@ -130,11 +168,9 @@ def judge(job: Job, made_with: Callable[[], Mapping[str, Any]], *, overwrite: bo
     changed = _differences(record.get("settings"), made_with())
     if changed:
         return Verdict(note=f"redone: settings changed ({', '.join(changed)})", replace=True)
-    missing = [name for name in (one.name for one in fields(job)) if name not in ("paths", "pictures")
-               and (path := getattr(job, name)) is not None and not path.exists()]
+    missing = evidence.missing()
     if missing:
-        what = ["table" if name == "out" else name for name in missing]
-        return Verdict(note=f"redone: {', '.join(what)} was gone", replace=True)
+        return Verdict(note=f"redone: {', '.join(missing)} was gone", replace=True)
     return Verdict(done=True)
 
 

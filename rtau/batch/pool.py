@@ -159,8 +159,8 @@ class Pool:
         """The process of each worker that there is now, by its number."""
         return {number: worker.process for number, worker in self._workers.items()}
 
-    def run(self, tasks: Sequence[Task], audience: Audience, tick: Callable[[], object] = lambda: None
-            ) -> Iterator[Record]:
+    def run(self, tasks: Sequence[Task], audience: Audience, tick: Callable[[], object] = lambda: None, *,
+            keep: bool = False) -> Iterator[Record]:
         """The record of each task, as they are finished. To stop before that, close the iterator: what is being done
         is thrown away then.
 
@@ -168,19 +168,23 @@ class Pool:
             tasks: no two with the same output.
             audience: told how it goes on.
             tick: called several times a second.
+            keep: let the workers wait for the next call afterwards; `close` ends them.
 
         Raises:
             RtauError: no worker can be started.
         """
         waiting = deque((task, 1) for task in tasks)
         attempts: dict[int, int] = {}
+        kept = False
         try:
             while waiting or any(worker.task for worker in self._workers.values()):
                 self._supply(waiting, attempts, audience)
                 yield from self._next(waiting, attempts, audience)
                 tick()
+            kept = keep
         finally:
-            self._end()
+            if not kept:
+                self.close()
 
     def _supply(self, waiting: deque, attempts: dict[int, int], audience: Audience) -> None:
         """A task for each worker without one, a worker for each place without one."""
@@ -246,7 +250,8 @@ class Pool:
         record.state, record.error, record.blame, record.attempts = "failed", reason, "worker", attempt
         yield record
 
-    def _end(self) -> None:
+    def close(self) -> None:
+        """End the workers; what they were doing is thrown away."""
         workers, self._workers = list(self._workers.values()), {}
         for worker in workers:
             worker.kill()

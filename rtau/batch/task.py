@@ -24,6 +24,8 @@ class Task:
         analysis: arguments of `rtau.commands.options.open_analyzer`.
         resume: skip it if its record says that it is done; what was made with other settings is made anew.
         threads: of each network; None for what suits one worker on the machine.
+        errand: the fields of an `rtau.cluster.errand.Errand` where the input is to be fetched from somewhere and the
+            outputs go somewhere, else None.
     """
 
     job: Job
@@ -31,6 +33,7 @@ class Task:
     analysis: Mapping[str, Any] = field(default_factory=dict)
     resume: bool = False
     threads: int | None = None
+    errand: Mapping[str, Any] | None = None
 
     @property
     def name(self) -> str:
@@ -40,13 +43,14 @@ class Task:
     def as_json(self) -> dict[str, Any]:
         """Text, numbers, lists and dicts."""
         return {"job": _plain(asdict(self.job)), "options": _plain(asdict(self.options)),
-                "analysis": _plain(dict(self.analysis)), "resume": self.resume, "threads": self.threads}
+                "analysis": _plain(dict(self.analysis)), "resume": self.resume, "threads": self.threads,
+                "errand": self.errand}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Task:
         """The task that `as_json` told of."""
         return cls(_typed(Job, values["job"]), _typed(Options, values["options"]), values["analysis"],
-                   values["resume"], values["threads"])
+                   values["resume"], values["threads"], values["errand"])
 
 
 @dataclass

@@ -50,7 +50,12 @@ def work(task: Mapping[str, Any], watcher: Watcher | None = None) -> dict[str, A
     """
     told = Task.from_json(task)
     try:
-        record, _ = do(told, watcher)
+        if told.errand:
+            from ..cluster.errand import run_errand
+
+            record = run_errand(told, watcher or Watcher())
+        else:
+            record, _ = do(told, watcher)
     except MemoryError:
         raise
     except Exception as error:  # one file's misfortune is not to end the others
@@ -98,10 +103,7 @@ def do(task: Task, watcher: Watcher | None = None, *, streams: Sequence[StreamSi
 def _do(task: Task, record: Record, watcher: Watcher, streams: Sequence[StreamSink], stage: bool) -> Result | None:
     watcher.stage("check")
     job, options = task.job, task.options
-    # A still is looked at once, so it is searched for small faces too.
-    asked = {**task.analysis, **({"detect_width": (320, 640)} if job.pictures else {})}
-    asked = {name: Path(value) if name in _FILES and isinstance(value, str) else value for name, value in asked.items()}
-    analyzer = _Lazy(asked, task.threads, watcher)
+    analyzer = LazyAnalyzer(task, watcher)
     if task.resume:
         verdict = ledger.judge(job, lambda: ledger.settings(job, options, analyzer.reading), step=watcher.step,
                                overwrite=options.overwrite)
@@ -132,14 +134,18 @@ def _do(task: Task, record: Record, watcher: Watcher, streams: Sequence[StreamSi
     return result
 
 
-class _Lazy:
+class LazyAnalyzer:
     """An analyzer that is made when it is needed. What may be said of it beforehand is remembered for the next file,
     so that thousands that are done are passed over quickly."""
 
     _readings: ClassVar[dict[str, dict[str, Any]]] = {}
 
-    def __init__(self, asked: Mapping[str, Any], threads: int | None, watcher: Watcher) -> None:
-        self._asked, self._threads, self._watcher = asked, threads, watcher
+    def __init__(self, task: Task, watcher: Watcher) -> None:
+        # A still is looked at once, so it is searched for small faces too.
+        asked = {**task.analysis, **({"detect_width": (320, 640)} if task.job.pictures else {})}
+        self._asked = {name: Path(value) if name in _FILES and isinstance(value, str) else value
+                       for name, value in asked.items()}
+        self._threads, self._watcher = task.threads, watcher
         self._analyzer: Analyzer | None = None
 
     def open(self) -> Analyzer:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import RtauError, UsageError
+from .engine import check_engine, check_summary, engine_options, refuse_with_ray, run_on_cluster, say_results
 from .options import (
     INTERRUPTED,
     OK,
@@ -32,7 +33,7 @@ FOLDER = "rtau-out"
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option("--out", type=click.Path(path_type=Path), metavar="OUT",
+@click.option("--out", "place", metavar="OUT",
               help="The table; with several inputs a folder. By default named after the input.")
 @click.option("--overlay", type=click.Path(path_type=Path), metavar="FILE",
               help="Also write a video (or picture) with faces and bars drawn; with several inputs a folder.")
@@ -59,13 +60,15 @@ FOLDER = "rtau-out"
 @click.option("--max-pixels", type=click.IntRange(1), metavar="N",
               help="Refuse pictures and frames with more.  [default: 128 million]")
 @click.option("--no-progress", is_flag=True, help="Show no progress bar.")
+@engine_options
 @stream_option
 @analysis_options
-def process(inputs: tuple[str, ...], out: Path | None, overlay: Path | None, overlay_style: str,
+def process(inputs: tuple[str, ...], place: str | None, overlay: Path | None, overlay_style: str,
             crops: Path | None, crop_size: int | None, format: str | None, like: str | None, report: bool,
             start: float | None, end: float | None, every: int,
             jobs: str | None, resume: bool, recursive: bool, summary: Path | None,
             stall: float, max_seconds: float | None, max_pixels: int | None, no_progress: bool,
+            engine: str, address: str | None, cpus_per_worker: float | None, gpus_per_worker: float | None,
             streams: tuple[str, ...], column_text: str, overwrite: bool, verbose: bool, **analysis: Any) -> None:
     """Analyse videos, pictures, folders of them, or globs.
 
@@ -79,8 +82,11 @@ def process(inputs: tuple[str, ...], out: Path | None, overlay: Path | None, ove
     rtau process a.mp4 b.mp4 'more/*.mov' --out results/
     rtau process videos/ --out results/ --jobs 4 --resume --summary done.json
     rtau process video.mp4 --stream jsonl:- | jq .faces
+    rtau process s3://bucket/videos/ --out s3://bucket/aus/ --engine ray --resume
     """
+    check_engine(engine, (*inputs, place or ""), address, cpus_per_worker, gpus_per_worker)
     prepare_process(verbose)
+    out = Path(place) if place is not None else None
     from ..batch import Task
     from ..batch.inputs import find_inputs
     from ..batch.results import write_summary
@@ -96,6 +102,12 @@ def process(inputs: tuple[str, ...], out: Path | None, overlay: Path | None, ove
     addresses = parse_addresses(streams)
     options = Options(start, end, every, check_columns(words(column_text)), overwrite, max_seconds,
                       max_pixels or MOST_PIXELS, check_style(overlay_style), crop_size, format, like)
+    if engine == "ray":
+        refuse_with_ray(overlay=overlay, crops=crops, report=report, stream=streams, format=format)
+        results = run_on_cluster(inputs, place or FOLDER, options, analysis, jobs=jobs, resume=resume,
+                                 recursive=recursive, stall=stall, summary=summary, shown=not no_progress,
+                                 verbose=verbose, address=address, cpus=cpus_per_worker, gpus=gpus_per_worker)
+        raise SystemExit(exit_code(results))
     found = find_inputs(inputs, recursive=recursive, without=[path for path in (out or Path(FOLDER), overlay, crops) if path])
     planned = plan(found.inputs, out, overlay, overwrite=overwrite or resume, report=report,
                    crops=crops, suffix=table_suffix(format, like))
@@ -106,7 +118,7 @@ def process(inputs: tuple[str, ...], out: Path | None, overlay: Path | None, ove
     if addresses:
         check_files(addresses, files)
     if summary is not None:
-        _check_summary(summary, files, overwrite=overwrite or resume)
+        check_summary(summary, files, overwrite=overwrite or resume)
     tasks = [Task(job, options, analysis, resume) for job in planned]
     if len(tasks) == 1 or addresses:
         if addresses and jobs not in (None, "1"):
@@ -197,11 +209,9 @@ def exit_code(results: Results) -> int:
 def _run_pool(tasks: Sequence[Task], problems: Sequence[str], folder: Path, jobs: tuple[int, Sequence[str]], *,
               stall: float, summary: Path | None, shown: bool, verbose: bool) -> Results:
     """Do tasks in worker processes, and say what became of them; the summary is written after an error too."""
-    from rich.console import Console
-
     from ..batch import run_batch
     from ..batch.display import BatchDisplay
-    from ..batch.results import Results, results_table, write_summary
+    from ..batch.results import Results, write_summary
 
     for line in problems:
         click.echo(f"rtau: {line}", err=True)
@@ -214,13 +224,7 @@ def _run_pool(tasks: Sequence[Task], problems: Sequence[str], folder: Path, jobs
         if summary is not None and results.records:
             write_summary(results, summary)
         raise
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, 160)
-    console.print(results_table(results))
-    if results.interrupted:
-        left = results.totals["left"]
-        click.echo(f"rtau: stopped with {left} of {len(tasks)} files left; --resume goes on from here", err=True)
+    say_results(results)
     return results
 
 
@@ -234,14 +238,3 @@ def _count_jobs(text: str | None, analysis: Mapping[str, Any]) -> tuple[int, Seq
     if not text.strip().isdecimal() or not 1 <= int(text) <= 1024:
         raise UsageError(f"--jobs is {text!r}: give a number from 1 on, or auto")
     return int(text), gpus
-
-
-def _check_summary(summary: Path, taken: Sequence[Path], *, overwrite: bool) -> None:
-    if summary.resolve() in {path.resolve() for path in taken}:
-        raise UsageError(f"the summary {summary} would be written over a file of this run: give another name")
-    if summary.is_dir():
-        raise UsageError(f"--summary {summary} is a folder: give the name of a file")
-    if summary.exists() and not overwrite:
-        from ..sinks.paths import exists_error
-
-        raise exists_error(summary)
