@@ -330,6 +330,25 @@ def record(name: str, state: str = "done", **more) -> Record:
     return Record([name], f"{name}.csv", state, **more)
 
 
+def test_the_largest_file_is_begun_first_and_listed_where_it_was(fixtures, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name, like in (("a.mp4", "turned.mp4"), ("b.mp4", "face_then_none.mp4"), ("c.mp4", "turned.mp4")):
+        shutil.copy(fixtures / like, folder / name)
+    result = rtau("process", folder, "--out", tmp_path / "out", "--end", 0.1, "--jobs", 1, "--summary", tmp_path / "s")
+    told = [line.split("]")[1].split(":")[0].strip()[-5:] for line in result.stderr.splitlines() if line.startswith("[")]
+    assert told == ["b.mp4", "a.mp4", "c.mp4"], result.stderr
+    listed = [record["inputs"][0][-5:] for record in json.loads((tmp_path / "s").read_text())["files"]]
+    assert listed == ["a.mp4", "b.mp4", "c.mp4"]
+
+
+def test_a_task_knows_how_much_it_is(fixtures, tmp_path):
+    there = fixtures / "turned.mp4"
+    assert Task(Job((there, there, tmp_path / "gone.jpg"), True, tmp_path / "a.csv")).size == 2 * there.stat().st_size
+    assert Task(Job((there,), False, tmp_path / "a.csv"), errand={"size": 7}).size == 7
+    assert Task(Job((there,), False, tmp_path / "a.csv"), errand={"size": None}).size == 0
+
+
 def test_of_many_files_only_the_bad_ones_are_listed():
     many = [record(f"good{n}.mp4", frames=10, faces=1, frames_with_face=5, rows=10, seconds=1.0) for n in range(200)]
     many[7] = record("bad.mp4", "failed", error="no video")

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 
 from ..cores import cores, threads_side_by_side
@@ -76,7 +77,8 @@ def run_batch(tasks: Sequence[Task], folder: Path, *, jobs: int = 1, gpus: Seque
     display = display or BatchDisplay(len(tasks), shown=False)
     try:
         with results.clock(), locked(folder) as lock, _closing(Pool(jobs, stall=stall, gpus=gpus, verbose=verbose).run(
-                [replace(task, threads=threads) for task in tasks], display, lock.renew)) as records:
+                [replace(task, threads=threads) for task in sorted(tasks, key=attrgetter("size"), reverse=True)], display,
+                lock.renew)) as records:
             for record in records:
                 results.records[places[record.out]] = record
                 if record.blame == "usage":

@@ -40,6 +40,14 @@ class Task:
         """For people."""
         return self.job.name
 
+    @property
+    def size(self) -> int:
+        """Bytes of its inputs as far as they are known: what is larger is begun earlier, lest one long video is left
+        over at the end."""
+        if self.errand is not None:
+            return self.errand.get("size") or 0
+        return sum(_bytes(path) for path in self.job.paths)
+
     def as_json(self) -> dict[str, Any]:
         """Text, numbers, lists and dicts."""
         return {"job": _plain(asdict(self.job)), "options": _plain(asdict(self.options)),
@@ -101,6 +109,13 @@ class Record:
     def good(self) -> bool:
         """Whether nothing is missing."""
         return self.state in ("done", "skipped")
+
+
+def _bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except (OSError, ValueError):
+        return 0
 
 
 def _plain(value: Any) -> Any:

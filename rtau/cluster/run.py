@@ -151,7 +151,7 @@ def _records(ray: Any, tasks: Sequence[Task], made: tuple[type, tuple], crew: Cr
              ) -> Iterator[tuple[int, Record]]:
     """The record of each task as it is finished. What Ray loses, an actor with its machine and its own room to begin
     anew, is given to it again."""
-    missing = list(range(len(tasks)))
+    missing = sorted(range(len(tasks)), key=lambda at: tasks[at].size, reverse=True)
     for _ in range(_ROUNDS):
         for text in _stream(ray, [json.dumps({"at": at, "task": tasks[at].as_json()}) for at in missing], made, crew,
                             results.jobs):
