@@ -250,6 +250,9 @@ class Video(Reader):
     def _duration(self) -> float | None:
         """Seconds the video should last, by the container."""
         stream, container = self._stream, self._container
+        if container.format.name == "avi" and stream.frames:
+            # FFmpeg shortens the duration to what a file that was cut off still holds; the header tells the frames.
+            return float(max(stream.frames, stream.duration or 0) * stream.time_base)
         if stream.duration:
             return float(stream.duration * stream.time_base)
         try:  # Matroska keeps it in a tag: "00:00:02.400000000"

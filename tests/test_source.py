@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import struct
 import zlib
 from fractions import Fraction
@@ -288,6 +289,17 @@ def test_a_file_that_ends_early_gives_what_is_there(tmp_path, name, options):
     assert 5 < len(times) < 55
     np.testing.assert_allclose(times, np.arange(len(times)) / 25, atol=1e-9)
     assert "the file ends early" in source.damage and "\n" not in source.damage
+
+
+def test_an_avi_is_as_long_as_its_header_says(tmp_path):
+    # FFmpeg takes what a cut one still holds for all there was.
+    whole = make(tmp_path / "whole.avi", 60, noise=True, codec="mpeg2video")
+    assert read(source := open_source(whole))[1] == list(range(60)) and source.damage is None
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(whole.read_bytes()[:whole.stat().st_size * 6 // 10])
+    source = open_source(cut)
+    assert source.expected == 60
+    assert 5 < len(read(source)[1]) < 55 and re.search(r"the file ends early: [01]\.\d of 2\.4 s are there", source.damage)
 
 
 @pytest.mark.parametrize("name", ["bad.mp4", "bad.mkv", "bad.ts"])
