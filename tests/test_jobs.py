@@ -114,9 +114,12 @@ def test_a_damaged_file_keeps_its_rows_and_says_so(mixed):
 
 def test_the_table_of_results_names_what_went_wrong(mixed):
     _, result, _ = mixed
-    assert "text.mp4" in result.stdout and "all 5" in result.stdout and "3 done, 1 damaged, 1 failed" in result.stdout
+    assert "all 5" in result.stdout and "3 done, 1 damaged, 1 failed" in result.stdout
+    assert sum("failed: can't be read" in line for line in result.stdout.splitlines()) == 1
     # Without a terminal: a line a file.
-    assert sum(line.startswith("[") for line in result.stderr.splitlines()) == 5 and "[5/5]" in result.stderr
+    lines = [line for line in result.stderr.splitlines() if line.startswith("[")]
+    assert len(lines) == 5 and "[5/5]" in lines[-1]
+    assert sum("text.mp4: failed: can't be read" in line for line in lines) == 1
 
 
 def test_the_numbers_are_those_of_one_file_alone(mixed):
