@@ -83,10 +83,9 @@ setup(
         "train": ["fsspec>=2024.6", "matplotlib>=3.9", "numba>=0.60", "openpyxl>=3.1", "scikit-image>=0.22",
                   "scipy>=1.13", "tensorboard>=2.16"],
         "test": ["aiohttp>=3.9", "flask-cors>=4", "flask>=3", "fsspec>=2024.6", "hypothesis>=6.100",
-                 "matplotlib>=3.9", "moto[s3]>=5", "numba>=0.60", "openpyxl>=3.1",
-                 "openvino>=2025.2", "pyarrow>=17", "pylsl>=1.16.2", "pytest>=8", "pytest-xdist>=3.6", "python-osc>=1.9",
-                 "ray[data]>=2.54,<3", "s3fs>=2024.6", "scikit-image>=0.22", "scipy>=1.13",
-                 "setuptools>=77", "tensorboard>=2.16"],
+                 "matplotlib>=3.9", "moto[s3]>=5", "numba>=0.60", "openpyxl>=3.1", "openvino>=2025.2", "pyarrow>=17",
+                 "pylsl>=1.16.2", "pytest-xdist>=3.6", "pytest>=8", "python-osc>=1.9", "ray[data]>=2.54,<3",
+                 "s3fs>=2024.6", "scikit-image>=0.22", "scipy>=1.13", "setuptools>=77", "tensorboard>=2.16"],
     },
     entry_points={"console_scripts": ["rtau = rtau.cli:main"]},
     classifiers=[
