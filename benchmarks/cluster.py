@@ -1,16 +1,18 @@
 """Files an hour on one machine, without a cluster and on one of two nodes with a core each.
 
-    python benchmarks/cluster.py [--files 16] [--end 2.0] [--video clip.mp4]
+    python benchmarks/cluster.py [--files 16] [--end 2.0] [--video clip.mp4] [--handed 5000]
 
 Copies of one clip go through `rtau process` with `--jobs 1`, `--jobs 2`, and `--engine ray` on two raylets with one core
 and one actor each, started beforehand. Prints a line for each: files an hour with the start of the command included
 (whole) and from the first file that came to the last (running), and how much of the ideal that is: the `--jobs 1` of the
 same column times the number of workers. Two cores can't give the ideal where one worker already uses more than one.
+Then how many files a second can be handed out at most: to one actor that does nothing with them.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
@@ -39,11 +41,35 @@ def run(clips: Path, out: Path, end: float, *more: str) -> tuple[float, float]:
     return time.perf_counter() - begun, came[-1] - came[0]
 
 
+class Nothing:
+    """An actor that has done whatever it is handed."""
+
+    def __call__(self, batch: dict) -> dict:
+        return {"record": batch["task"]}
+
+
+def handed_out(count: int) -> float:
+    """Tasks a second that reach an actor and come back, one by one."""
+    from rtau.batch.task import Task
+    from rtau.cluster.connection import connected
+    from rtau.cluster.run import Crew, _stream
+    from rtau.process import Job
+
+    texts = [json.dumps({"at": at, "task": Task(Job((Path(f"videos/{at}.mp4"),), False, Path(f"{at}.parquet"))).as_json()})
+             for at in range(count)]
+    with connected(None, cpus=1) as ray:
+        came = [time.perf_counter() for _ in _stream(ray, texts, (Nothing, ()), Crew(1, 1), 1)]
+    if len(came) != count:
+        raise SystemExit(f"{len(came)} of {count} tasks came back")
+    return (count - 1) / (came[-1] - came[0])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--files", type=int, default=16)
     parser.add_argument("--end", type=float, default=2.0)
     parser.add_argument("--video", type=Path, default=SAMPLE)
+    parser.add_argument("--handed", type=int, default=5000)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="r", dir="/tmp") as scratch:
         os.makedirs(f"{scratch}/ray")
@@ -73,6 +99,7 @@ def main() -> None:
     for name, (workers, (seconds, between)) in times.items():
         print(f"{name:<16} {seconds:6.1f} {3600 * args.files / seconds:14.0f} {whole / seconds / workers:9.0%} "
               f"{3600 * (args.files - 1) / between:16.0f} {running / between / workers:9.0%}")
+    print(f"handed out at most: {handed_out(args.handed):.0f} files/s")
 
 
 if __name__ == "__main__":
