@@ -244,27 +244,24 @@ class Location:
         else:
             self.system.pipe_file(path, data)
 
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[None]:
-        try:
-            yield
-        except (RtauError, FileNotFoundError) as error:
-            if isinstance(error, RtauError):
-                raise
-            raise InputError(f"{self.shown} is not there; check the name") from error
-        except Exception as error:  # whatever a file system throws
-            raise InputError(f"{self.shown} can't be read: {self._reason(error)}") from error
+    def _reading(self) -> contextlib.AbstractContextManager[None]:
+        return self._telling(InputError, f"{self.shown} is not there; check the name", f"{self.shown} can't be read")
+
+    def _writing(self) -> contextlib.AbstractContextManager[None]:
+        return self._telling(OutputError, f"can't write {self.shown}: there is no such folder or bucket",
+                             f"can't write {self.shown}")
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
+    def _telling(self, kind: type[RtauError], gone: str, failed: str) -> Iterator[None]:
+        """Turn whatever a file system throws into an error of ours, in one line."""
         try:
             yield
-        except (RtauError, FileNotFoundError) as error:
-            if isinstance(error, RtauError):
-                raise
-            raise OutputError(f"can't write {self.shown}: there is no such folder or bucket") from error
+        except RtauError:
+            raise
+        except FileNotFoundError as error:
+            raise kind(gone) from error
         except Exception as error:
-            raise OutputError(f"can't write {self.shown}: {self._reason(error)}") from error
+            raise kind(f"{failed}: {self._reason(error)}") from error
 
     def _reason(self, error: Exception) -> str:
         """In one line, without what may be secret."""
